@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LDAR_BACKEND_H
+#define LDAR_BACKEND_H
+
+#include <ldar/context.h>
+
+#include "model/parameters.h"
+
+/*
+ * What a backend is: the steps of the paper over packed sequences. The model
+ * knows a device by this table alone.
+ *
+ * A device holds, for each stage, one array of rows x[stage] (rows, D of the
+ * stage) in its own memory; the steps transform these in place, and what else
+ * they need (tiles, packed weights, streams) is their own business. Arrays in
+ * the arguments are the host's. A device serves one caller at a time.
+ */
+
+/* Rows of concatenated sequences: sequence s is rows offsets[s] .. offsets[s + 1). */
+struct ldar_packed {
+    size_t rows, sequences;
+    const size_t *offsets; /* (sequences + 1) */
+};
+
+struct ldar_device; /* a backend's own */
+
+enum ldar_stack_part { LDAR_ENCODER, LDAR_DECODER };
+
+/* What a router decided: how the rows of a stage become those of the next. */
+struct ldar_routing {
+    const float *chunk_prob;   /* (chunks) boundary probability of the row that opens each chunk */
+    const uint32_t *position;  /* (chunks) the row that opens each chunk, ascending */
+    const uint32_t *chunk;     /* (rows) the chunk that each row belongs to */
+    struct ldar_packed chunks; /* the chunks as sequences */
+};
+
+struct ldar_backend {
+    const char *name;
+
+    /* Packs the parameters for the device. On failure *device is NULL. */
+    enum ldar_status (*create)(const struct ldar_parameters *parameters, const struct ldar_context_options *options,
+                               struct ldar_device **device, struct ldar_error *error);
+    void (*destroy)(struct ldar_device *device);
+
+    /* Bytes that the device holds, packed parameters included, when a stage has at most rows[stage] rows. */
+    size_t (*bytes)(const struct ldar_device *device, const size_t rows[LDAR_MAX_STAGES]);
+
+    /* Makes room for stages of up to rows[stage] rows; what was in the device's rows is lost. */
+    enum ldar_status (*reserve)(struct ldar_device *device, const size_t rows[LDAR_MAX_STAGES],
+                                struct ldar_error *error);
+
+    /* x[0] = rows of the embedding table. ids must stay valid until the outermost encoder has run. */
+    void (*embed)(struct ldar_device *device, const uint8_t *ids, const struct ldar_packed *packed);
+
+    /* x[stage] = stack(x[stage]); the innermost stage's only stack is its LDAR_ENCODER. */
+    void (*stack)(struct ldar_device *device, size_t stage, enum ldar_stack_part part,
+                  const struct ldar_packed *packed);
+
+    /* Boundary probability of each row of x[stage]; 1 for the first of a sequence. */
+    void (*route)(struct ldar_device *device, size_t stage, const struct ldar_packed *packed, float *prob);
+
+    /* x[stage + 1] = the rows of x[stage] that open a chunk, with the learned columns appended. */
+    void (*chunk)(struct ldar_device *device, size_t stage, const struct ldar_routing *routing);
+
+    /* x[stage] = dechunk(x[stage + 1]) + residual_proj(x[stage]). */
+    void (*dechunk)(struct ldar_device *device, size_t stage, const struct ldar_packed *packed,
+                    const struct ldar_routing *routing);
+
+    /* logits (rows, 7) of x[0]. */
+    void (*head)(struct ldar_device *device, const struct ldar_packed *packed, float *logits);
+
+    /* The first `width` columns of x[stage], (rows, width). */
+    void (*read)(struct ldar_device *device, size_t stage, const struct ldar_packed *packed, float *out, size_t width);
+
+    void (*profile)(const struct ldar_device *device, struct ldar_profile *profile);
+    void (*reset_profile)(struct ldar_device *device);
+    enum ldar_isa (*isa)(const struct ldar_device *device);
+    int (*threads)(const struct ldar_device *device);
+    const char *(*gemm)(const struct ldar_device *device);
+};
+
+extern const struct ldar_backend ldar_cpu_backend;
+
+#endif

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "device.h"
+
+#include <math.h>
+
+/*
+ * Attention between Wqkv and out_proj. A task is one head of LDAR_ATTENTION_QUERIES queries of one sequence, so the
+ * blocks of a sequence lie in the same places whatever stands around it.
+ */
+struct attention_job {
+    const struct ldar_device *device;
+    const struct ldar_cpu_stage *stage;
+};
+
+static void attention_task(const void *argument, size_t task, struct ldar_worker *worker)
+{
+    const struct attention_job *job = argument;
+    const struct ldar_device *device = job->device;
+    const struct ldar_cpu_stage *stage = job->stage;
+    const size_t heads = stage->config->attention_heads, width = stage->width / heads, head = task % heads;
+    const struct ldar_piece *piece = &device->piece[task / heads];
+    const float *q = device->z + (piece->first - piece->before) * stage->z_stride + head * width;
+    device->kernels->attention(&(struct ldar_attention_args){
+        .out = device->y[0] + (piece->first - piece->before) * stage->y_stride + head * width,
+        .q = q,
+        .k = q + stage->width,
+        .v = q + 2 * stage->width,
+        .cosine = stage->cosine,
+        .sine = stage->sine,
+        .length = piece->before + piece->length + piece->after,
+        .first = piece->before,
+        .queries = piece->length,
+        .width = width,
+        .rotary = stage->rotary,
+        .window = stage->config->window,
+        .stride = (ptrdiff_t)stage->z_stride,
+        .out_stride = (ptrdiff_t)stage->y_stride,
+        .scale = (float)(1.0 / sqrt((double)width)),
+        .scratch = worker->kernel,
+    });
+    ldar_lap(worker, LDAR_CLOCK_ATTENTION);
+}
+
+struct rotation_job {
+    const struct ldar_cpu_stage *stage;
+    size_t first, end;
+};
+
+enum { ROTATION_BLOCK = 256 };
+
+static void rotation_task(const void *argument, size_t task, struct ldar_worker *worker)
+{
+    const struct rotation_job *job = argument;
+    const size_t rotary = job->stage->rotary, half = rotary / 2;
+    const size_t first = job->first + task * ROTATION_BLOCK;
+    const size_t end = job->end - first < ROTATION_BLOCK ? job->end : first + ROTATION_BLOCK;
+    for (size_t i = 0; i < half; i++) {
+        double frequency = pow(10000.0, -2.0 * (double)i / (double)rotary);
+        for (size_t position = first; position < end; position++) {
+            job->stage->cosine[position * half + i] = (float)cos((double)position * frequency);
+            job->stage->sine[position * half + i] = (float)sin((double)position * frequency);
+        }
+    }
+    ldar_lap(worker, LDAR_CLOCK_ATTENTION);
+}
+
+/* Angles are formed in double precision: at position 65,536 a float has lost the fourth digit of the rotation. */
+static void attention_rotations(struct ldar_device *device, struct ldar_cpu_stage *stage, size_t positions)
+{
+    if (stage->rotary == 0 || positions <= stage->positions)
+        return;
+    struct rotation_job job = {stage, stage->positions, positions};
+    ldar_parallel(&device->team, (positions - stage->positions + ROTATION_BLOCK - 1) / ROTATION_BLOCK, rotation_task,
+                  &job);
+    stage->positions = positions;
+}
+
+void ldar_cpu_attention(struct ldar_device *device, struct ldar_cpu_stage *stage, const struct ldar_packed *packed)
+{
+    struct attention_job job = {device, stage};
+    size_t longest = 0;
+    for (size_t s = 0; s < packed->sequences; s++) {
+        size_t length = packed->offsets[s + 1] - packed->offsets[s];
+        longest = length > longest ? length : longest;
+    }
+    attention_rotations(device, stage, longest);
+    ldar_cpu_cut(device, packed, LDAR_ATTENTION_QUERIES, LDAR_ATTENTION_QUERIES + 1);
+    ldar_parallel(&device->team, device->pieces * stage->config->attention_heads, attention_task, &job);
+}

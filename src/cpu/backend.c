@@ -1,0 +1,519 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The CPU backend: packing the parameters, cutting the arena, and the steps that are a kernel on each tile. */
+#include "device.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "isa.h"
+#include "status.h"
+
+enum { SWIGLU_BLOCK = 1280 }; /* widest block of a SwiGLU: (T, block) floats take a third of a 1 MiB L2 */
+
+/* ---- packing ---- */
+
+/* Zeroed memory of the device's own, counted in weight_bytes; NULL when there is none. */
+static void *device_room(struct ldar_device *device, size_t count, size_t size)
+{
+    void *room = calloc(count, size);
+    device->weight_bytes += room ? count * size : 0;
+    return room;
+}
+
+/* Rows first .. first + count - 1 of a matrix, columns from `column` on. */
+static void matrix_rows(const void **row, const struct ldar_matrix *matrix, size_t first, size_t count, size_t column)
+{
+    const size_t size = matrix->dtype == LDAR_BF16 ? 2 : 4;
+    for (size_t i = 0; i < count; i++)
+        row[i] = (const char *)matrix->data + ((first + i) * matrix->columns + column) * size;
+}
+
+static enum ldar_status pack_rows(struct ldar_device *device, struct ldar_gemm_weight *weight, const void **row,
+                                  size_t n, size_t k, enum ldar_dtype dtype, int swiglu, struct ldar_error *error)
+{
+    const struct ldar_gemm_rows rows = {row, n, k, dtype, swiglu};
+    *weight = (struct ldar_gemm_weight){.provider = device->gemm, .n = n, .k = k, .swiglu = swiglu};
+    enum ldar_status status = device->gemm->prepare(device->kernels, &rows, device->team.threads, weight, error);
+    device->weight_bytes += weight->bytes;
+    return status;
+}
+
+static enum ldar_status pack_matrix(struct ldar_device *device, struct ldar_gemm_weight *weight, const void **row,
+                                    const struct ldar_matrix *matrix, struct ldar_error *error)
+{
+    matrix_rows(row, matrix, 0, matrix->rows, 0);
+    return pack_rows(device, weight, row, matrix->rows, matrix->columns, matrix->dtype, 0, error);
+}
+
+static enum ldar_status pack_direction(struct ldar_device *device, const struct ldar_cpu_stage *stage,
+                                       struct ldar_cpu_direction *direction, const struct ldar_mamba_direction *own,
+                                       struct ldar_error *error)
+{
+    const size_t taps = stage->config->conv, channels = stage->inner + 2 * stage->config->state;
+    direction->own = own;
+    direction->conv_weight = device_room(device, LDAR_CONV_TAPS * channels, sizeof(float));
+    direction->rate = device_room(device, stage->heads, sizeof(float));
+    if (!direction->conv_weight || !direction->rate)
+        return ldar_fail(error, LDAR_ERROR_MEMORY, "no memory for a layer's convolution");
+    for (size_t k = 0; k < taps; k++)
+        for (size_t c = 0; c < channels; c++)
+            direction->conv_weight[(LDAR_CONV_TAPS - taps + k) * channels + c] = own->conv_weight[c * taps + k];
+    for (size_t h = 0; h < stage->heads; h++)
+        direction->rate[h] = (float)-exp((double)own->a_log[h]);
+    return LDAR_OK;
+}
+
+/* fc1 and fc2 in blocks of the width between them. */
+static enum ldar_status pack_swiglu(struct ldar_device *device, struct ldar_cpu_layer *layer, const void **row,
+                                    struct ldar_error *error)
+{
+    const struct ldar_matrix *fc1 = &layer->own->swiglu.fc1, *fc2 = &layer->own->swiglu.fc2;
+    const size_t width = fc2->columns, blocks = (width + SWIGLU_BLOCK - 1) / SWIGLU_BLOCK;
+    layer->fc1 = device_room(device, 2 * blocks, sizeof *layer->fc1);
+    if (!layer->fc1)
+        return ldar_fail(error, LDAR_ERROR_MEMORY, "no memory for a layer's SwiGLU");
+    layer->fc2 = layer->fc1 + blocks;
+    layer->blocks = blocks;
+    enum ldar_status status = LDAR_OK;
+    for (size_t b = 0; b < blocks && status == LDAR_OK; b++) {
+        size_t first = b * SWIGLU_BLOCK, size = width - first < SWIGLU_BLOCK ? width - first : SWIGLU_BLOCK;
+        matrix_rows(row, fc1, first, size, 0);
+        matrix_rows(row + size, fc1, width + first, size, 0);
+        status = pack_rows(device, &layer->fc1[b], row, 2 * size, fc1->columns, fc1->dtype, 1, error);
+        if (status != LDAR_OK)
+            break;
+        matrix_rows(row, fc2, 0, fc2->rows, first);
+        status = pack_rows(device, &layer->fc2[b], row, fc2->rows, size, fc2->dtype, 0, error);
+    }
+    return status;
+}
+
+static enum ldar_status pack_layer(struct ldar_device *device, const struct ldar_cpu_stage *stage,
+                                   struct ldar_cpu_layer *layer, const void **row, struct ldar_error *error)
+{
+    const struct ldar_layer *own = layer->own;
+    const int mamba = own->kind == 'm' || own->kind == 'M';
+    const struct ldar_matrix *in = mamba ? &own->bimamba.in_proj : &own->attention.wqkv;
+    const struct ldar_matrix *out = mamba ? &own->bimamba.out_proj : &own->attention.out_proj;
+    enum ldar_status status = pack_matrix(device, &layer->in, row, in, error);
+    if (status == LDAR_OK)
+        status = pack_matrix(device, &layer->out, row, out, error);
+    for (int d = 0; mamba && d < 2 && status == LDAR_OK; d++)
+        status = pack_direction(device, stage, &layer->direction[d], &own->bimamba.direction[d], error);
+    if (status == LDAR_OK && (own->kind == 'M' || own->kind == 'T'))
+        status = pack_swiglu(device, layer, row, error);
+    return status;
+}
+
+static enum ldar_status pack_stack(struct ldar_device *device, const struct ldar_cpu_stage *stage,
+                                   struct ldar_cpu_stack *stack, const struct ldar_stack *own, const void **row,
+                                   struct ldar_error *error)
+{
+    stack->norm = own->norm;
+    if (own->layers == 0)
+        return LDAR_OK;
+    stack->layer = device_room(device, own->layers, sizeof *stack->layer);
+    if (!stack->layer)
+        return ldar_fail(error, LDAR_ERROR_MEMORY, "no memory for a stack of %zu layers", own->layers);
+    stack->layers = own->layers;
+    enum ldar_status status = LDAR_OK;
+    for (size_t i = 0; i < own->layers && status == LDAR_OK; i++) {
+        stack->layer[i].own = &own->layer[i];
+        status = pack_layer(device, stage, &stack->layer[i], row, error);
+    }
+    return status;
+}
+
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+static void measure_stage(struct ldar_cpu_stage *stage, const struct ldar_stage_config *config)
+{
+    stage->config = config;
+    stage->width = config->width;
+    stage->inner = (size_t)config->expand * config->width;
+    stage->heads = stage->inner / LDAR_HEAD;
+    stage->rotary = strpbrk(config->encoder, "tT") || strpbrk(config->decoder, "tT") ? config->rotary : 0;
+    stage->x_stride = ldar_row_stride(stage->width);
+    stage->z_stride = ldar_row_stride(larger(2 * stage->inner + 2 * config->state + stage->heads, 3 * stage->width));
+    stage->y_stride = ldar_row_stride(larger(stage->inner, stage->width));
+}
+
+static enum ldar_status pack_stage(struct ldar_device *device, size_t index, const void **row, struct ldar_error *error)
+{
+    struct ldar_cpu_stage *stage = &device->stage[index];
+    const int routed = index + 1 < device->parameters->config.stages;
+    stage->own = &device->parameters->stage[index];
+    measure_stage(stage, &device->parameters->config.stage[index]);
+    enum ldar_status status = pack_stack(device, stage, &stage->stack[LDAR_ENCODER], &stage->own->encoder, row, error);
+    if (!routed || status != LDAR_OK)
+        return status;
+    matrix_rows(row, &stage->own->router_q, 0, stage->width, 0);
+    matrix_rows(row + stage->width, &stage->own->router_k, 0, stage->width, 0);
+    status =
+        pack_rows(device, &stage->router, row, 2 * stage->width, stage->width, stage->own->router_q.dtype, 0, error);
+    if (status == LDAR_OK)
+        status = pack_matrix(device, &stage->residual, row, &stage->own->residual_proj, error);
+    if (status == LDAR_OK)
+        status = pack_stack(device, stage, &stage->stack[LDAR_DECODER], &stage->own->decoder, row, error);
+    return status;
+}
+
+/* Rows of the tallest weight matrix. */
+static size_t tallest(const struct ldar_parameters *parameters)
+{
+    size_t rows = 0;
+    for (size_t s = 0; s < parameters->config.stages; s++) {
+        const struct ldar_stage_config *c = &parameters->config.stage[s];
+        size_t inner = (size_t)c->expand * c->width;
+        rows = larger(rows, 2 * inner + 2 * (size_t)c->state + inner / LDAR_HEAD);
+        rows = larger(rows, 3 * (size_t)c->width);
+        rows = larger(rows, larger(2 * SWIGLU_BLOCK, 2 * ldar_swiglu_width(c)));
+    }
+    return rows;
+}
+
+/* ---- the arena ---- */
+
+static size_t kernel_scratch(const struct ldar_device *device)
+{
+    size_t count = 0;
+    for (size_t s = 0; s < device->parameters->config.stages; s++) {
+        const struct ldar_cpu_stage *stage = &device->stage[s];
+        count = larger(count, ldar_ssd_scratch(LDAR_CPU_HEADS, stage->config->state));
+        count = larger(count, ldar_attention_scratch(stage->width / stage->config->attention_heads));
+        count = larger(count, 2 * stage->inner);
+    }
+    return count;
+}
+
+static size_t take(struct ldar_arena *arena, size_t *total, size_t count, float **array)
+{
+    size_t bytes = ldar_arena_bytes(count);
+    *total = bytes > SIZE_MAX - *total ? SIZE_MAX : *total + bytes;
+    if (arena)
+        *array = ldar_arena_take(arena, count);
+    return *total;
+}
+
+/* Arrays of `rows` times `stride` floats: SIZE_MAX / 8 stands for a number that is none. */
+static size_t product(size_t rows, size_t stride)
+{
+    size_t count;
+    return __builtin_mul_overflow(rows, stride, &count) ? SIZE_MAX / 8 : count;
+}
+
+/*
+ * The one description of the arena: adds up its bytes for stages of rows[stage] rows, and with `cut` set cuts the
+ * mapped arena into the device's arrays.
+ */
+static size_t lay_out(struct ldar_device *device, const size_t *rows, int cut)
+{
+    struct ldar_arena *arena = cut ? &device->arena : NULL;
+    size_t total = 0, z = 0, y = 0, states = 0, decays = 0, pieces = 0, tile = 0, hidden = 0, wide = 0;
+    float *piece = NULL;
+    for (size_t s = 0; s < device->parameters->config.stages; s++) {
+        struct ldar_cpu_stage *stage = &device->stage[s];
+        size_t segments = 2 * stage->heads * ldar_cpu_segments(stage, rows[s]);
+        take(arena, &total, product(rows[s], stage->x_stride), &device->x[s]);
+        take(arena, &total, product(rows[s], stage->rotary / 2), &stage->cosine);
+        take(arena, &total, product(rows[s], stage->rotary / 2), &stage->sine);
+        stage->positions = cut ? 0 : stage->positions;
+        z = larger(z, product(rows[s], stage->z_stride));
+        y = larger(y, product(rows[s], stage->y_stride));
+        states = larger(states, product(segments, ldar_ssd_state(stage->config->state)));
+        decays = larger(decays, segments);
+        pieces = larger(pieces, rows[s]);
+        tile = larger(tile, LDAR_TILE * larger(ldar_row_stride(stage->width), ldar_row_stride(stage->inner)));
+        hidden = larger(hidden, LDAR_TILE * ldar_row_stride(SWIGLU_BLOCK));
+        wide = larger(wide, larger(stage->z_stride, 2 * SWIGLU_BLOCK));
+    }
+    take(arena, &total, z, &device->z);
+    take(arena, &total, y, &device->y[0]);
+    take(arena, &total, y, &device->y[1]);
+    take(arena, &total, states, &device->state_end);
+    take(arena, &total, states, &device->state_begin);
+    take(arena, &total, decays, &device->segment_decay);
+    take(arena, &total, product(pieces, sizeof *device->piece / sizeof(float)), &piece);
+    if (cut)
+        device->piece = (struct ldar_piece *)(void *)piece;
+    for (int i = 0; i < device->team.threads; i++) {
+        struct ldar_worker *worker = &device->team.worker[i];
+        take(arena, &total, tile, &worker->tile);
+        take(arena, &total, hidden, &worker->hidden);
+        take(arena, &total, device->gemm->in_place ? 0 : LDAR_TILE * wide, &worker->product);
+        take(arena, &total, kernel_scratch(device), &worker->kernel);
+    }
+    return total;
+}
+
+static size_t cpu_bytes(const struct ldar_device *device, const size_t rows[LDAR_MAX_STAGES])
+{
+    size_t most[LDAR_MAX_STAGES];
+    memcpy(most, rows, sizeof most);
+    most[0] = larger(rows[0], LDAR_SYMBOLS); /* make_table has been there */
+    size_t arena = lay_out((struct ldar_device *)(uintptr_t)device, most, 0);
+    return arena > SIZE_MAX - device->weight_bytes ? SIZE_MAX : arena + device->weight_bytes;
+}
+
+static enum ldar_status cpu_reserve(struct ldar_device *device, const size_t rows[LDAR_MAX_STAGES],
+                                    struct ldar_error *error)
+{
+    int enough = device->arena.base != NULL;
+    for (size_t s = 0; s < device->parameters->config.stages; s++)
+        enough &= rows[s] <= device->rows[s];
+    if (enough)
+        return LDAR_OK;
+    size_t bytes = lay_out(device, rows, 0);
+    ldar_arena_unmap(&device->arena);
+    memset(device->rows, 0, sizeof device->rows);
+    if (bytes == SIZE_MAX || !ldar_arena_map(&device->arena, bytes))
+        return ldar_fail(error, LDAR_ERROR_MEMORY, "no address space for %zu bytes of intermediate values", bytes);
+    lay_out(device, rows, 1);
+    memcpy(device->rows, rows, sizeof device->rows);
+    if (bytes + device->weight_bytes > device->peak_bytes)
+        device->peak_bytes = bytes + device->weight_bytes;
+    return LDAR_OK;
+}
+
+/* ---- creation ---- */
+
+static void release_stack(struct ldar_device *device, struct ldar_cpu_stack *stack)
+{
+    for (size_t i = 0; i < stack->layers; i++) {
+        struct ldar_cpu_layer *layer = &stack->layer[i];
+        device->gemm->release(&layer->in);
+        device->gemm->release(&layer->out);
+        for (int d = 0; d < 2; d++) {
+            free(layer->direction[d].conv_weight);
+            free(layer->direction[d].rate);
+        }
+        for (size_t b = 0; b < 2 * layer->blocks; b++)
+            device->gemm->release(&layer->fc1[b]);
+        free(layer->fc1);
+    }
+    free(stack->layer);
+}
+
+static void cpu_destroy(struct ldar_device *device)
+{
+    if (!device)
+        return;
+    for (size_t s = 0; s < LDAR_MAX_STAGES && device->gemm; s++) {
+        release_stack(device, &device->stage[s].stack[LDAR_ENCODER]);
+        release_stack(device, &device->stage[s].stack[LDAR_DECODER]);
+        device->gemm->release(&device->stage[s].router);
+        device->gemm->release(&device->stage[s].residual);
+    }
+    ldar_arena_unmap(&device->arena);
+    free(device->table);
+    free(device->team.worker);
+    free(device);
+}
+
+/* The first layer sees seven different rows: their projections, by the same products as everywhere, once for all. */
+static enum ldar_status make_table(struct ldar_device *device, struct ldar_error *error)
+{
+    const struct ldar_cpu_stage *stage = &device->stage[0];
+    const struct ldar_cpu_layer *layer = &stage->stack[LDAR_ENCODER].layer[0];
+    struct ldar_worker *worker = &device->team.worker[0];
+    size_t rows[LDAR_MAX_STAGES] = {LDAR_SYMBOLS};
+    device->table = device_room(device, LDAR_SYMBOLS * stage->z_stride, sizeof *device->table);
+    if (!device->table)
+        return ldar_fail(error, LDAR_ERROR_MEMORY, "no memory for the first layer's table");
+    enum ldar_status status = cpu_reserve(device, rows, error);
+    if (status != LDAR_OK)
+        return status;
+    uint64_t mode;
+    device->kernels->float_mode_enter(&mode);
+    device->kernels->rms_norm(worker->tile, device->parameters->embeddings, layer->own->norm1, LDAR_SYMBOLS,
+                              stage->width, 1e-5f, (ptrdiff_t)ldar_row_stride(stage->width), (ptrdiff_t)stage->width);
+    device->gemm->multiply(
+        device->kernels, &layer->in,
+        &(struct ldar_gemm_call){
+            .c = device->table, .a = worker->tile, .c_stride = (ptrdiff_t)stage->z_stride, .rows = LDAR_SYMBOLS},
+        worker);
+    device->kernels->float_mode_leave(mode);
+    return LDAR_OK;
+}
+
+static enum ldar_status choose(struct ldar_device *device, const struct ldar_context_options *options,
+                               struct ldar_error *error)
+{
+    enum ldar_status status = ldar_isa_choose(options->isa, &device->isa, error);
+    if (status != LDAR_OK)
+        return status;
+    device->kernels = ldar_isa_kernels(device->isa);
+    device->gemm = ldar_gemm_find(options->gemm, device->kernels);
+    if (!device->gemm)
+        return ldar_fail(error, LDAR_ERROR_UNSUPPORTED, "the GEMM \"%s\" is not in this build",
+                         ldar_gemm_name(options->gemm));
+    status = device->gemm->open(device->kernels, device->team.threads, device->gemm_name, error);
+    if (status != LDAR_OK && options->gemm == LDAR_GEMM_AUTO) {
+        device->gemm = &ldar_gemm_provider_packed;
+        status = device->gemm->open(device->kernels, device->team.threads, device->gemm_name, error);
+    }
+    return status;
+}
+
+static enum ldar_status fill(struct ldar_device *device, const struct ldar_context_options *options,
+                             struct ldar_error *error)
+{
+    const int threads = options->threads ? options->threads : ldar_cpu_count();
+    device->team.threads = threads;
+    enum ldar_status status = choose(device, options, error);
+    if (status != LDAR_OK)
+        return status;
+    device->team.kernels = device->kernels;
+    device->team.worker = device_room(device, (size_t)threads, sizeof *device->team.worker);
+    const void **row = malloc(tallest(device->parameters) * sizeof *row);
+    if (!device->team.worker || !row)
+        status = ldar_fail(error, LDAR_ERROR_MEMORY, "no memory for %d threads", threads);
+    for (int i = 0; status == LDAR_OK && i < threads; i++)
+        device->team.worker[i].index = i;
+    for (size_t s = 0; status == LDAR_OK && s < device->parameters->config.stages; s++)
+        status = pack_stage(device, s, row, error);
+    free(row);
+    if (status == LDAR_OK && device->stage[0].stack[LDAR_ENCODER].layers)
+        status = make_table(device, error);
+    return status;
+}
+
+static enum ldar_status cpu_create(const struct ldar_parameters *parameters,
+                                   const struct ldar_context_options *options, struct ldar_device **out,
+                                   struct ldar_error *error)
+{
+    struct ldar_device *device = calloc(1, sizeof *device);
+    *out = NULL;
+    if (!device)
+        return ldar_fail(error, LDAR_ERROR_MEMORY, "no memory for a context");
+    device->parameters = parameters;
+    device->weight_bytes = sizeof *device;
+    enum ldar_status status = fill(device, options, error);
+    if (status == LDAR_OK)
+        *out = device;
+    else
+        cpu_destroy(device);
+    return status;
+}
+
+/* ---- steps that are a kernel on each tile ---- */
+
+struct rows_job {
+    const struct ldar_device *device;
+    const uint8_t *ids;
+    float *out;
+    size_t rows, stage, width;
+};
+
+static void embed_task(const void *argument, size_t tile, struct ldar_worker *worker)
+{
+    const struct rows_job *job = argument;
+    const struct ldar_device *device = job->device;
+    const size_t first = tile * LDAR_TILE, width = device->stage[0].width;
+    (void)worker;
+    device->kernels->embed(device->x[0] + first * device->stage[0].x_stride, device->parameters->embeddings,
+                           job->ids + first, ldar_tile_rows(job->rows, tile), width,
+                           (ptrdiff_t)device->stage[0].x_stride, (ptrdiff_t)width);
+}
+
+static void cpu_embed(struct ldar_device *device, const uint8_t *ids, const struct ldar_packed *packed)
+{
+    const struct rows_job job = {.device = device, .ids = ids, .rows = packed->rows};
+    device->ids = ids;
+    ldar_parallel(&device->team, ldar_tiles(packed->rows), embed_task, &job);
+}
+
+static void head_task(const void *argument, size_t tile, struct ldar_worker *worker)
+{
+    const struct rows_job *job = argument;
+    const struct ldar_device *device = job->device;
+    const size_t first = tile * LDAR_TILE, stride = device->stage[0].x_stride;
+    (void)worker;
+    device->kernels->head(job->out + first * LDAR_SYMBOLS, device->x[0] + first * stride, device->parameters->head,
+                          ldar_tile_rows(job->rows, tile), device->stage[0].width, LDAR_SYMBOLS, (ptrdiff_t)stride);
+}
+
+static void cpu_head(struct ldar_device *device, const struct ldar_packed *packed, float *logits)
+{
+    const struct rows_job job = {.device = device, .out = logits, .rows = packed->rows};
+    ldar_parallel(&device->team, ldar_tiles(packed->rows), head_task, &job);
+}
+
+static void read_task(const void *argument, size_t tile, struct ldar_worker *worker)
+{
+    const struct rows_job *job = argument;
+    const size_t first = tile * LDAR_TILE, rows = ldar_tile_rows(job->rows, tile);
+    const size_t stride = job->device->stage[job->stage].x_stride;
+    (void)worker;
+    for (size_t i = first; i < first + rows; i++)
+        memcpy(job->out + i * job->width, job->device->x[job->stage] + i * stride, job->width * sizeof *job->out);
+}
+
+static void cpu_read(struct ldar_device *device, size_t stage, const struct ldar_packed *packed, float *out,
+                     size_t width)
+{
+    const struct rows_job job = {device, NULL, out, packed->rows, stage, width};
+    ldar_parallel(&device->team, ldar_tiles(packed->rows), read_task, &job);
+}
+
+/* ---- what it tells ---- */
+
+static void cpu_profile(const struct ldar_device *device, struct ldar_profile *profile)
+{
+    *profile = (struct ldar_profile){.peak_bytes = device->peak_bytes};
+    for (int i = 0; i < device->team.threads; i++) {
+        const struct ldar_worker *worker = &device->team.worker[i];
+        profile->gemm += worker->seconds[LDAR_CLOCK_GEMM];
+        profile->scan += worker->seconds[LDAR_CLOCK_SCAN];
+        profile->attention += worker->seconds[LDAR_CLOCK_ATTENTION];
+        profile->other += worker->seconds[LDAR_CLOCK_OTHER];
+        profile->waiting += worker->waiting;
+    }
+}
+
+static void cpu_reset_profile(struct ldar_device *device)
+{
+    for (int i = 0; i < device->team.threads; i++) {
+        memset(device->team.worker[i].seconds, 0, sizeof device->team.worker[i].seconds);
+        device->team.worker[i].waiting = 0;
+    }
+}
+
+static enum ldar_isa cpu_isa(const struct ldar_device *device)
+{
+    return device->isa;
+}
+
+static int cpu_threads(const struct ldar_device *device)
+{
+    return device->team.threads;
+}
+
+static const char *cpu_gemm(const struct ldar_device *device)
+{
+    return device->gemm_name;
+}
+
+const struct ldar_backend ldar_cpu_backend = {
+    .name = "cpu",
+    .create = cpu_create,
+    .destroy = cpu_destroy,
+    .bytes = cpu_bytes,
+    .reserve = cpu_reserve,
+    .embed = cpu_embed,
+    .stack = ldar_cpu_stack_run,
+    .route = ldar_cpu_route,
+    .chunk = ldar_cpu_chunk,
+    .dechunk = ldar_cpu_dechunk,
+    .head = cpu_head,
+    .read = cpu_read,
+    .profile = cpu_profile,
+    .reset_profile = cpu_reset_profile,
+    .isa = cpu_isa,
+    .threads = cpu_threads,
+    .gemm = cpu_gemm,
+};

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The product as it is defined: the yardstick of the other providers. */
+#include "gemm.h"
+
+#include "status.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static enum ldar_status reference_open(const struct ldar_kernels *kernels, int threads, char name[64],
+                                       struct ldar_error *error)
+{
+    (void)kernels;
+    (void)threads;
+    (void)error;
+    snprintf(name, 64, "reference loops");
+    return LDAR_OK;
+}
+
+static enum ldar_status reference_prepare(const struct ldar_kernels *kernels, const struct ldar_gemm_rows *rows,
+                                          int threads, struct ldar_gemm_weight *weight, struct ldar_error *error)
+{
+    (void)kernels;
+    (void)threads;
+    weight->bytes = rows->n * rows->k * sizeof(float);
+    weight->packed = ldar_gemm_matrix(rows);
+    return weight->packed ? LDAR_OK
+                          : ldar_fail(error, LDAR_ERROR_MEMORY, "no memory for %zu bytes of weights", weight->bytes);
+}
+
+static void reference_release(struct ldar_gemm_weight *weight)
+{
+    free(weight->packed);
+}
+
+static void reference_multiply(const struct ldar_kernels *kernels, const struct ldar_gemm_weight *weight,
+                               const struct ldar_gemm_call *call, struct ldar_worker *worker)
+{
+    const size_t n = weight->n, k = weight->k, stride = ldar_row_stride(k);
+    for (size_t r = 0; r < call->rows; r++)
+        for (size_t j = 0; j < n; j++) {
+            double sum = 0;
+            for (size_t i = 0; i < k; i++)
+                sum += (double)call->a[r * stride + i] * weight->packed[j * k + i];
+            worker->product[r * n + j] = (float)sum;
+        }
+    ldar_gemm_finish(kernels, weight, call, worker->product);
+}
+
+const struct ldar_gemm_provider ldar_gemm_provider_reference = {
+    LDAR_GEMM_REFERENCE, 0, reference_open, reference_prepare, reference_release, reference_multiply,
+};

@@ -1,0 +1,554 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "io/convert.h"
+#include "io/hash.h"
+#include "io/json.h"
+#include "io/safetensors.h"
+#include "io/torch_zip.h"
+#include "model/config.h"
+#include "model/model.h"
+#include "status.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NONE SIZE_MAX
+
+/* Where a model's tensors come from: one of the two files is not NULL. */
+struct source {
+    const char *path;
+    ldar_tensors *tensors;
+    struct ldar_torch *torch;
+    int foreign; /* not of our making: wrapped names and other types of numbers are welcome */
+    struct ldar_error *error;
+};
+
+/* What a tensor of the source is to the model. */
+struct match {
+    size_t parameter; /* NONE: nothing, and rightly so */
+    int copy;         /* the "bwd" twin of a shared projection */
+};
+
+/* A model while it is filled. */
+struct filling {
+    const struct source *source;
+    ldar_model *model;
+    struct match *match; /* (tensors of the source) */
+    size_t *primary;     /* (parameters) the tensor that each is taken from */
+};
+
+static size_t source_count(const struct source *source)
+{
+    return source->torch ? ldar_torch_count(source->torch) : ldar_tensors_count(source->tensors);
+}
+
+static struct ldar_tensor source_at(const struct source *source, size_t index)
+{
+    return source->torch ? ldar_torch_at(source->torch, index) : ldar_tensors_at(source->tensors, index);
+}
+
+static enum ldar_status fail_tensor(const struct source *source, const char *name, const char *what)
+{
+    return ldar_fail(source->error, LDAR_ERROR_TENSOR, "%s: tensor '%s' %s", source->path, name, what);
+}
+
+/* ---- the set of names, shapes and types ---- */
+
+/* What wrappers of PyTorch put before the names of what they wrap. */
+static const char *without_wrappers(const char *name)
+{
+    static const char *const wrappers[] = {"module.", "_orig_mod."};
+    for (size_t i = 0; i < sizeof wrappers / sizeof *wrappers; i++) {
+        size_t length = strlen(wrappers[i]);
+        if (strncmp(name, wrappers[i], length) == 0) {
+            return without_wrappers(name + length);
+        }
+    }
+    return name;
+}
+
+struct named {
+    const char *name;
+    size_t parameter;
+};
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(((const struct named *)a)->name, ((const struct named *)b)->name);
+}
+
+static size_t find(const struct named *names, size_t count, const char *name)
+{
+    const struct named key = {name, 0};
+    const struct named *found = bsearch(&key, names, count, sizeof *names, compare_names);
+    return found ? found->parameter : NONE;
+}
+
+/* The parameter whose "bwd" twin bears this name. */
+static size_t find_twin(const struct filling *filling, const struct named *names, const char *name)
+{
+    char twin[LDAR_PARAMETER_NAME];
+    const char *side = strstr(name, ".bwd.");
+    if (!side || strlen(name) >= sizeof twin) {
+        return NONE;
+    }
+    strcpy(twin, name);
+    memcpy(twin + (side - name), ".fwd.", 5);
+    size_t parameter = find(names, filling->model->table.count, twin);
+    return parameter != NONE && filling->model->table.entry[parameter].shared ? parameter : NONE;
+}
+
+/* A tied head is the embeddings: a file may still hold one, which nothing reads. */
+static int is_tied_head(const struct filling *filling, const struct ldar_tensor *tensor, const char *name)
+{
+    const struct ldar_config *config = &filling->model->parameters.config;
+    return config->tie_embeddings && strcmp(name, "lm_head.weight") == 0 && tensor->rank == 2
+           && tensor->shape[0] == LDAR_SYMBOLS && tensor->shape[1] == config->stage[0].width;
+}
+
+static enum ldar_status check_form(const struct source *source, const struct ldar_parameter *parameter,
+                                   const struct ldar_tensor *tensor)
+{
+    if (tensor->rank != parameter->rank
+        || memcmp(tensor->shape, parameter->shape, parameter->rank * sizeof *tensor->shape) != 0) {
+        char shapes[2][64];
+        for (int side = 0; side < 2; side++) {
+            const size_t *shape = side ? parameter->shape : tensor->shape;
+            size_t rank = side ? parameter->rank : tensor->rank;
+            ldar_shape_text(shape, rank, shapes[side], sizeof shapes[side]);
+        }
+        return ldar_fail(source->error, LDAR_ERROR_TENSOR,
+                         "%s: tensor '%s' has shape (%s), but the configuration makes it (%s)", source->path,
+                         tensor->name, shapes[0], shapes[1]);
+    }
+    const int ours = tensor->type == LDAR_TENSOR_F32 || tensor->type == LDAR_TENSOR_BF16;
+    if (!ours && !(source->foreign && ldar_converts(tensor->type))) {
+        return ldar_fail(source->error, LDAR_ERROR_TENSOR, "%s: tensor '%s' has type %s, not F32 or BF16%s",
+                         source->path, tensor->name, ldar_tensor_type_name(tensor->type),
+                         source->foreign ? ", nor F16 or F64" : "; F16 and F64 are for `ldar convert`");
+    }
+    return LDAR_OK;
+}
+
+static enum ldar_status match_one(struct filling *filling, const struct named *names, size_t index)
+{
+    const struct source *source = filling->source;
+    const struct ldar_tensor tensor = source_at(source, index);
+    const char *name = source->foreign ? without_wrappers(tensor.name) : tensor.name;
+    struct match *match = &filling->match[index];
+    match->parameter = find(names, filling->model->table.count, name);
+    match->copy = match->parameter == NONE;
+    if (match->copy) {
+        match->parameter = find_twin(filling, names, name);
+    }
+    if (match->parameter == NONE) {
+        return is_tied_head(filling, &tensor, name)
+                   ? LDAR_OK
+                   : fail_tensor(source, tensor.name, "has no place in a model of this configuration");
+    }
+    if (!match->copy) {
+        if (filling->primary[match->parameter] != NONE) {
+            return fail_tensor(source, tensor.name, "occurs twice");
+        }
+        filling->primary[match->parameter] = index;
+    }
+    return check_form(source, &filling->model->table.entry[match->parameter], &tensor);
+}
+
+static enum ldar_status match_all(struct filling *filling)
+{
+    const struct ldar_parameter_table *table = &filling->model->table;
+    const size_t tensors = source_count(filling->source);
+    struct named *names = malloc(table->count * sizeof *names);
+    if (!names) {
+        return ldar_fail_memory(filling->source->error, table->count * sizeof *names, "the list of parameters");
+    }
+    for (size_t i = 0; i < table->count; i++) {
+        names[i] = (struct named){table->entry[i].name, i};
+        filling->primary[i] = NONE;
+    }
+    qsort(names, table->count, sizeof *names, compare_names);
+    enum ldar_status status = LDAR_OK;
+    for (size_t i = 0; !status && i < tensors; i++) {
+        status = match_one(filling, names, i);
+    }
+    for (size_t i = 0; !status && i < table->count; i++) {
+        if (filling->primary[i] == NONE) {
+            status = fail_tensor(filling->source, table->entry[i].name, "is missing");
+        }
+    }
+    free(names);
+    return status;
+}
+
+/* ---- values ---- */
+
+/* The type that the parameter has in memory when its tensor is of `type`. */
+static enum ldar_dtype memory_dtype(const struct ldar_parameter *parameter, enum ldar_tensor_type type)
+{
+    return parameter->narrow && parameter->matrix && type == LDAR_TENSOR_BF16 ? LDAR_BF16 : LDAR_F32;
+}
+
+/* 1 when the mapped file can be used in place. */
+static int is_view(const struct ldar_parameter *parameter, const struct ldar_tensor *tensor)
+{
+    enum ldar_dtype dtype = memory_dtype(parameter, tensor->type);
+    return tensor->data && (dtype == LDAR_BF16 || tensor->type == LDAR_TENSOR_F32)
+           && (uintptr_t)tensor->data % ldar_tensor_type_bytes(tensor->type) == 0;
+}
+
+/* All values of tensor `index`, as `dtype`, to out. */
+static enum ldar_status fetch(const struct source *source, size_t index, enum ldar_dtype dtype, void *out)
+{
+    const struct ldar_tensor tensor = source_at(source, index);
+    const int as_stored = dtype == LDAR_BF16 || tensor.type == LDAR_TENSOR_F32;
+    if (tensor.data) {
+        if (as_stored) {
+            memcpy(out, tensor.data, tensor.bytes);
+        } else {
+            ldar_convert_to_f32(out, tensor.data, tensor.type, tensor.count);
+        }
+        return LDAR_OK;
+    }
+    if (as_stored) {
+        return ldar_torch_read(source->torch, index, out, source->error);
+    }
+    void *stored = malloc(tensor.bytes + 1);
+    if (!stored) {
+        return ldar_fail_memory(source->error, tensor.bytes, tensor.name);
+    }
+    enum ldar_status status = ldar_torch_read(source->torch, index, stored, source->error);
+    if (!status) {
+        ldar_convert_to_f32(out, stored, tensor.type, tensor.count);
+    }
+    free(stored);
+    return status;
+}
+
+static enum ldar_status fill_one(struct filling *filling, size_t index, char **room)
+{
+    const struct ldar_parameter *parameter = &filling->model->table.entry[filling->match[index].parameter];
+    const struct ldar_tensor tensor = source_at(filling->source, index);
+    const enum ldar_dtype dtype = memory_dtype(parameter, tensor.type);
+    const void *data = tensor.data;
+    if (!is_view(parameter, &tensor)) {
+        enum ldar_status status = fetch(filling->source, index, dtype, *room);
+        if (status) {
+            return status;
+        }
+        data = *room;
+        *room += ldar_model_room(tensor.count, dtype);
+    }
+    if (!ldar_all_finite(data, dtype, tensor.count)) {
+        return fail_tensor(filling->source, tensor.name, "holds an infinity or NaN");
+    }
+    ldar_parameter_attach(parameter, data, dtype);
+    return LDAR_OK;
+}
+
+/* The twin must hold the same bits. */
+static enum ldar_status check_copy(const struct filling *filling, size_t index)
+{
+    const struct source *source = filling->source;
+    const size_t parameter = filling->match[index].parameter, primary = filling->primary[parameter];
+    const struct ldar_tensor tensor = source_at(source, index), twin = source_at(source, primary);
+    enum ldar_dtype dtype;
+    const void *data = ldar_parameter_data(&filling->model->table.entry[parameter], &dtype);
+    int equal = tensor.type == twin.type;
+    if (equal && tensor.data) {
+        equal = memcmp(tensor.data, twin.data, tensor.bytes) == 0;
+    } else if (equal && !ldar_torch_same(source->torch, index, primary)) {
+        size_t bytes = ldar_model_room(tensor.count, dtype);
+        void *values = malloc(bytes);
+        if (!values) {
+            return ldar_fail_memory(source->error, bytes, tensor.name);
+        }
+        enum ldar_status status = fetch(source, index, dtype, values);
+        equal = !status && memcmp(values, data, tensor.count * (dtype == LDAR_BF16 ? 2 : 4)) == 0;
+        free(values);
+        if (status) {
+            return status;
+        }
+    }
+    return equal ? LDAR_OK
+                 : fail_tensor(source, tensor.name, "differs from its twin in fwd, and the two must be equal");
+}
+
+static enum ldar_status fill_all(struct filling *filling)
+{
+    const struct ldar_parameter_table *table = &filling->model->table;
+    const size_t tensors = source_count(filling->source);
+    size_t bytes = 0;
+    for (size_t i = 0; i < table->count; i++) {
+        const struct ldar_tensor tensor = source_at(filling->source, filling->primary[i]);
+        if (!is_view(&table->entry[i], &tensor)) {
+            bytes += ldar_model_room(tensor.count, memory_dtype(&table->entry[i], tensor.type));
+        }
+    }
+    enum ldar_status status = ldar_model_reserve(filling->model, bytes, filling->source->error);
+    char *room = filling->model->block;
+    for (size_t i = 0; !status && i < tensors; i++) {
+        if (filling->match[i].parameter != NONE && !filling->match[i].copy) {
+            status = fill_one(filling, i, &room);
+        }
+    }
+    for (size_t i = 0; !status && i < tensors; i++) {
+        if (filling->match[i].parameter != NONE && filling->match[i].copy) {
+            status = check_copy(filling, i);
+        }
+    }
+    return status;
+}
+
+/* ---- what the metadata promises ---- */
+
+/*
+ * Three texts, all or none: "bytes" of the whole file; "sha256" of all tensors' data, which names the model and is not
+ * recomputed here; "xxh64", a JSON object as text that gives the XXH64 of each tensor and of the texts of "config" and
+ * "sha256", so that no flipped bit goes unnoticed.
+ */
+struct promise {
+    const char *bytes, *sha256, *xxh64;
+};
+
+static const char *const hashed_texts[] = {"config", "sha256"};
+enum { HASHED_TEXTS = sizeof hashed_texts / sizeof *hashed_texts };
+
+static enum ldar_status fail_promise(const struct source *source, const char *what)
+{
+    return ldar_fail(source->error, LDAR_ERROR_FORMAT, "%s: its metadata is damaged: %s", source->path, what);
+}
+
+static enum ldar_status check_hash(const struct source *source, const char *name, const char *expected)
+{
+    const size_t index = ldar_tensors_find(source->tensors, name);
+    char found[17];
+    if (index < ldar_tensors_count(source->tensors)) {
+        const struct ldar_tensor tensor = ldar_tensors_at(source->tensors, index);
+        ldar_xxh64_of(tensor.data, tensor.bytes, found);
+        return strcmp(found, expected) == 0
+                   ? LDAR_OK
+                   : fail_tensor(source, name, "does not have the hash that the metadata gives: the file is damaged");
+    }
+    for (size_t i = 0; i < HASHED_TEXTS; i++) {
+        const char *text = ldar_tensors_metadata(source->tensors, hashed_texts[i]);
+        if (text && strcmp(name, hashed_texts[i]) == 0) {
+            ldar_xxh64_of(text, strlen(text), found);
+            return strcmp(found, expected) == 0 ? LDAR_OK : fail_promise(source, "a text does not have its hash");
+        }
+    }
+    return fail_promise(source, "a hash of something that is not there");
+}
+
+static enum ldar_status check_hashes(const struct source *source, const char *text)
+{
+    struct ldar_json json = {text, text, text + strlen(text), NULL};
+    size_t hashes = 0;
+    ldar_json_take(&json, '{');
+    do {
+        char name[LDAR_PARAMETER_NAME], expected[32];
+        size_t length;
+        if (!ldar_json_string(&json, name, sizeof name, &length) || !ldar_json_take(&json, ':')
+            || !ldar_json_string(&json, expected, sizeof expected, &length)) {
+            break;
+        }
+        enum ldar_status status = check_hash(source, name, expected);
+        if (status) {
+            return status;
+        }
+        hashes++;
+    } while (ldar_json_try(&json, ','));
+    if (!ldar_json_take(&json, '}') || hashes != ldar_tensors_count(source->tensors) + HASHED_TEXTS) {
+        return fail_promise(source, "its list of hashes is malformed");
+    }
+    return LDAR_OK;
+}
+
+/* What the metadata says of itself, without a look at the tensors; sha256 is empty where it says nothing. */
+static enum ldar_status read_promise(const struct source *source, struct promise *promise, char sha256[65])
+{
+    promise->bytes = ldar_tensors_metadata(source->tensors, "bytes");
+    promise->sha256 = ldar_tensors_metadata(source->tensors, "sha256");
+    promise->xxh64 = ldar_tensors_metadata(source->tensors, "xxh64");
+    sha256[0] = '\0';
+    if (!promise->bytes && !promise->sha256 && !promise->xxh64) {
+        return LDAR_OK;
+    }
+    if (!promise->bytes || !promise->sha256 || !promise->xxh64) {
+        return fail_promise(source, "bytes, sha256 and xxh64 belong together");
+    }
+    if (strtoull(promise->bytes, NULL, 10) != ldar_tensors_file_bytes(source->tensors)) {
+        return fail_promise(source, "it tells of a file of another length");
+    }
+    if (strlen(promise->sha256) != 64 || strspn(promise->sha256, "0123456789abcdef") != 64) {
+        return fail_promise(source, "its sha256 is malformed");
+    }
+    strcpy(sha256, promise->sha256);
+    return LDAR_OK;
+}
+
+/* ---- models from sources ---- */
+
+static void filling_release(struct filling *filling)
+{
+    free(filling->match);
+    free(filling->primary);
+}
+
+/* An empty model of the configuration, matched with the source. On failure nothing is left to release. */
+static enum ldar_status filling_begin(struct filling *filling, const struct source *source,
+                                      const struct ldar_config *config)
+{
+    *filling = (struct filling){.source = source};
+    enum ldar_status status = ldar_model_allocate(config, &filling->model, source->error);
+    if (status) {
+        return status;
+    }
+    const size_t tensors = source_count(source), parameters = filling->model->table.count;
+    filling->match = malloc(tensors * sizeof *filling->match + 1);
+    filling->primary = malloc(parameters * sizeof *filling->primary);
+    status =
+        filling->match && filling->primary
+            ? match_all(filling)
+            : ldar_fail_memory(source->error, (tensors + parameters) * sizeof *filling->match, "a list of tensors");
+    if (status) {
+        filling_release(filling);
+        ldar_model_destroy(filling->model);
+    }
+    return status;
+}
+
+/* The model takes the source's mapping over when it succeeds. */
+static enum ldar_status build(struct source *source, const struct ldar_config *config, ldar_model **out)
+{
+    struct filling filling;
+    enum ldar_status status = filling_begin(&filling, source, config);
+    if (status) {
+        return status;
+    }
+    if (source->tensors) {
+        struct promise promise;
+        status = read_promise(source, &promise, filling.model->sha256);
+        if (!status && promise.xxh64) {
+            status = check_hashes(source, promise.xxh64);
+        }
+    }
+    if (!status) {
+        status = fill_all(&filling);
+    }
+    if (!status && source->tensors) {
+        status = ldar_tensors_recheck(source->tensors, source->error);
+    }
+    filling_release(&filling);
+    if (status) {
+        ldar_model_destroy(filling.model);
+        return status;
+    }
+    ldar_parameters_tie(&filling.model->parameters);
+    filling.model->file = source->tensors;
+    source->tensors = NULL;
+    *out = filling.model;
+    return LDAR_OK;
+}
+
+/* A model file of ours: its format and its configuration. */
+static enum ldar_status open_model(struct source *source, struct ldar_config *config)
+{
+    if (ldar_torch_looks_like(source->path)) {
+        return ldar_fail(source->error, LDAR_ERROR_FORMAT,
+                         "%s: a PyTorch checkpoint, no model file: make one of it with `ldar convert`", source->path);
+    }
+    enum ldar_status status = ldar_tensors_open(source->path, 0, &source->tensors, source->error);
+    if (status) {
+        return status;
+    }
+    const char *format = ldar_tensors_metadata(source->tensors, "format");
+    const char *json = ldar_tensors_metadata(source->tensors, "config");
+    if (!format || strcmp(format, "ldarnet") != 0 || !json) {
+        return ldar_fail(source->error, LDAR_ERROR_FORMAT,
+                         "%s: a safetensors file, but its metadata lacks format \"ldarnet\" or config: make a model of "
+                         "it with `ldar convert`",
+                         source->path);
+    }
+    return ldar_config_parse_at(source->path, json, strlen(json), config, source->error);
+}
+
+enum ldar_status ldar_model_load(const char *path, ldar_model **model, struct ldar_error *error)
+{
+    struct source source = {path, NULL, NULL, 0, error};
+    struct ldar_config config;
+    *model = NULL;
+    enum ldar_status status = open_model(&source, &config);
+    if (!status) {
+        status = build(&source, &config, model);
+    }
+    ldar_tensors_close(source.tensors);
+    return status;
+}
+
+enum ldar_status ldar_model_peek(const char *path, struct ldar_model_info *info, struct ldar_error *error)
+{
+    struct source source = {path, NULL, NULL, 0, error};
+    struct filling filling;
+    struct ldar_config config;
+    enum ldar_status status = open_model(&source, &config);
+    if (!status) {
+        status = filling_begin(&filling, &source, &config);
+    }
+    if (!status) {
+        *info = (struct ldar_model_info){.config = config, .parameters = ldar_parameter_total(&filling.model->table)};
+        for (size_t i = 0; i < filling.model->table.count; i++) {
+            const struct ldar_tensor tensor = source_at(&source, filling.primary[i]);
+            if (memory_dtype(&filling.model->table.entry[i], tensor.type) == LDAR_BF16) {
+                info->dtype = LDAR_BF16;
+            }
+        }
+        struct promise promise;
+        status = read_promise(&source, &promise, info->sha256);
+        filling_release(&filling);
+        ldar_model_destroy(filling.model);
+    }
+    ldar_tensors_close(source.tensors);
+    return status;
+}
+
+/* The file's configuration or, where it holds none, the caller's. Two that differ are an error. */
+static enum ldar_status settle_config(const struct source *source, const struct ldar_config *given,
+                                      struct ldar_config *config)
+{
+    const char *json =
+        source->torch ? ldar_torch_config(source->torch) : ldar_tensors_metadata(source->tensors, "config");
+    if (!json && !given) {
+        return ldar_fail(source->error, LDAR_ERROR_CONFIG,
+                         "%s: it holds no configuration: give one (--config FILE.json or --preset)", source->path);
+    }
+    if (!json) {
+        *config = *given;
+        return ldar_config_check(config, "configuration", source->error);
+    }
+    enum ldar_status status = ldar_config_parse_at(source->path, json, strlen(json), config, source->error);
+    if (!status && given && !ldar_config_equal(config, given)) {
+        status = ldar_fail(source->error, LDAR_ERROR_CONFIG,
+                           "%s: its configuration is not the one that was given: leave that out", source->path);
+    }
+    return status;
+}
+
+enum ldar_status ldar_model_import(const char *path, const struct ldar_config *given, ldar_model **model,
+                                   struct ldar_error *error)
+{
+    struct source source = {path, NULL, NULL, 1, error};
+    struct ldar_config config;
+    *model = NULL;
+    enum ldar_status status = ldar_torch_looks_like(path) ? ldar_torch_open(path, &source.torch, error)
+                                                          : ldar_tensors_open(path, 0, &source.tensors, error);
+    if (!status) {
+        status = settle_config(&source, given, &config);
+    }
+    if (!status) {
+        status = build(&source, &config, model);
+    }
+    ldar_tensors_close(source.tensors);
+    ldar_torch_close(source.torch);
+    return status;
+}

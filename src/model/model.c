@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "model/model.h"
+
+#include "io/safetensors.h"
+#include "model/config.h"
+#include "status.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { LINE = 64 };
+
+const char *ldar_dtype_name(enum ldar_dtype dtype)
+{
+    return dtype == LDAR_F32 ? "f32" : dtype == LDAR_BF16 ? "bf16" : NULL;
+}
+
+enum ldar_status ldar_model_allocate(const struct ldar_config *config, ldar_model **out, struct ldar_error *error)
+{
+    *out = NULL;
+    struct ldar_model *model = calloc(1, sizeof *model);
+    if (!model) {
+        return ldar_fail_memory(error, sizeof *model, "a model");
+    }
+    enum ldar_status status = ldar_parameters_create(config, &model->parameters, &model->table, error);
+    if (status) {
+        free(model);
+        return status;
+    }
+    *out = model;
+    return LDAR_OK;
+}
+
+size_t ldar_model_room(size_t count, enum ldar_dtype dtype)
+{
+    size_t bytes = count * (dtype == LDAR_BF16 ? sizeof(uint16_t) : sizeof(float));
+    return (bytes + LINE - 1) / LINE * LINE;
+}
+
+enum ldar_status ldar_model_reserve(ldar_model *model, size_t bytes, struct ldar_error *error)
+{
+    model->block = aligned_alloc(LINE, bytes > 0 ? bytes : LINE);
+    return model->block ? LDAR_OK : ldar_fail_memory(error, bytes, "the parameters of a model");
+}
+
+void ldar_model_release_pages(const ldar_model *model)
+{
+    if (model->file) {
+        ldar_tensors_release_pages(model->file);
+    }
+}
+
+enum ldar_status ldar_model_create(const struct ldar_config *config, uint64_t seed, ldar_model **out,
+                                   struct ldar_error *error)
+{
+    struct ldar_model *model;
+    if (!out) {
+        return ldar_fail(error, LDAR_ERROR_ARGUMENT, "no place for the model");
+    }
+    *out = NULL;
+    if (!config) {
+        return ldar_fail(error, LDAR_ERROR_ARGUMENT, "no configuration");
+    }
+    enum ldar_status status = ldar_config_check(config, "configuration", error);
+    if (!status) {
+        status = ldar_model_allocate(config, &model, error);
+    }
+    if (status) {
+        return status;
+    }
+    size_t bytes = 0;
+    for (size_t i = 0; i < model->table.count; i++) {
+        bytes += ldar_model_room(model->table.entry[i].count, LDAR_F32);
+    }
+    status = ldar_model_reserve(model, bytes, error);
+    if (status) {
+        ldar_model_destroy(model);
+        return status;
+    }
+    char *room = model->block;
+    for (size_t i = 0; i < model->table.count; i++) {
+        const struct ldar_parameter *parameter = &model->table.entry[i];
+        ldar_parameter_start(parameter, seed, i, (float *)room);
+        ldar_parameter_attach(parameter, room, LDAR_F32);
+        room += ldar_model_room(parameter->count, LDAR_F32);
+    }
+    ldar_parameters_tie(&model->parameters);
+    *out = model;
+    return LDAR_OK;
+}
+
+void ldar_model_destroy(ldar_model *model)
+{
+    if (!model) {
+        return;
+    }
+    ldar_parameters_destroy(&model->parameters, &model->table);
+    ldar_tensors_close(model->file);
+    free(model->block);
+    free(model);
+}
+
+const struct ldar_config *ldar_model_config(const ldar_model *model)
+{
+    return &model->parameters.config;
+}
+
+const struct ldar_parameters *ldar_model_parameters(const ldar_model *model)
+{
+    return &model->parameters;
+}
+
+enum ldar_dtype ldar_model_dtype(const ldar_model *model)
+{
+    for (size_t i = 0; i < model->table.count; i++) {
+        const struct ldar_matrix *matrix = model->table.entry[i].matrix;
+        if (matrix && matrix->dtype == LDAR_BF16) {
+            return LDAR_BF16;
+        }
+    }
+    return LDAR_F32;
+}
+
+void ldar_model_describe(const ldar_model *model, struct ldar_model_info *info)
+{
+    info->config = model->parameters.config;
+    info->parameters = ldar_parameter_total(&model->table);
+    info->dtype = ldar_model_dtype(model);
+    memcpy(info->sha256, model->sha256, sizeof info->sha256);
+}

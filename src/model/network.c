@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "network.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "status.h"
+
+size_t ldar_network_bytes(const struct ldar_config *config, size_t rows, size_t sequences)
+{
+    const size_t row = 2 * sizeof(float) + sizeof(uint8_t) + 2 * sizeof(uint32_t);
+    size_t a, b, total;
+    if (__builtin_mul_overflow(rows, row, &a) || __builtin_mul_overflow(sequences, sizeof(size_t), &b)
+        || __builtin_add_overflow(a, b, &total) || __builtin_mul_overflow(total, config->stages - 1, &total))
+        return SIZE_MAX;
+    return total;
+}
+
+static void decision_release(struct ldar_decision *d)
+{
+    free(d->prob);
+    free(d->chunk_prob);
+    free(d->boundary);
+    free(d->position);
+    free(d->chunk);
+    free(d->offsets);
+    *d = (struct ldar_decision){0};
+}
+
+void ldar_network_release(struct ldar_network *network)
+{
+    for (size_t s = 0; s + 1 < LDAR_MAX_STAGES; s++)
+        decision_release(&network->decision[s]);
+    network->rows = network->sequences = 0;
+}
+
+/* `rows` is at least 1 and its products with 4 do not wrap: the caller has asked ldar_network_bytes. */
+static int decision_reserve(struct ldar_decision *d, size_t rows, size_t sequences)
+{
+    *d = (struct ldar_decision){
+        .prob = malloc(rows * sizeof *d->prob),
+        .chunk_prob = malloc(rows * sizeof *d->chunk_prob),
+        .boundary = malloc(rows * sizeof *d->boundary),
+        .position = malloc(rows * sizeof *d->position),
+        .chunk = malloc(rows * sizeof *d->chunk),
+        .offsets = malloc((sequences + 1) * sizeof *d->offsets),
+    };
+    return d->prob && d->chunk_prob && d->boundary && d->position && d->chunk && d->offsets;
+}
+
+enum ldar_status ldar_network_reserve(struct ldar_network *network, size_t rows, size_t sequences,
+                                      struct ldar_error *error)
+{
+    size_t all[LDAR_MAX_STAGES];
+    for (size_t s = 0; s < LDAR_MAX_STAGES; s++)
+        all[s] = rows;
+    if (rows > network->rows || sequences > network->sequences) {
+        rows = rows > network->rows ? rows : network->rows;
+        sequences = sequences > network->sequences ? sequences : network->sequences;
+        ldar_network_release(network);
+        for (size_t s = 0; s + 1 < network->config->stages; s++)
+            if (!decision_reserve(&network->decision[s], rows, sequences)) {
+                ldar_network_release(network);
+                return ldar_fail(error, LDAR_ERROR_MEMORY, "no memory to route %zu nucleotides", rows);
+            }
+        network->rows = rows;
+        network->sequences = sequences;
+    }
+    return network->backend->reserve(network->device, all, error);
+}
+
+/* Where chunks begin: learned (p > 0.5), forced, or every so many rows; a sequence's first row always opens one. */
+static void decide(const struct ldar_packed *packed, const struct ldar_boundaries *boundaries, size_t stage,
+                   struct ldar_decision *d, struct ldar_packed *chunks)
+{
+    const uint8_t *forced = stage == 0 ? boundaries->forced : NULL;
+    uint32_t count = 0;
+    d->offsets[0] = 0;
+    for (size_t s = 0; s < packed->sequences; s++) {
+        const size_t begin = packed->offsets[s];
+        for (size_t row = begin; row < packed->offsets[s + 1]; row++) {
+            int opens = forced              ? forced[row] != 0
+                        : boundaries->every ? (row - begin) % boundaries->every == 0
+                                            : d->prob[row] > 0.5f;
+            d->boundary[row] = (uint8_t)(opens || row == begin);
+            if (d->boundary[row]) {
+                d->position[count] = (uint32_t)row;
+                d->chunk_prob[count++] = d->prob[row];
+            }
+            d->chunk[row] = count - 1;
+        }
+        d->offsets[s + 1] = count;
+    }
+    *chunks = (struct ldar_packed){count, packed->sequences, d->offsets};
+}
+
+static void write_routing(const struct ldar_outputs *out, const struct ldar_decision *d,
+                          const struct ldar_packed *packed)
+{
+    if (out->prob)
+        memcpy(out->prob, d->prob, packed->rows * sizeof *out->prob);
+    if (out->boundary)
+        memcpy(out->boundary, d->boundary, packed->rows);
+    if (out->chunk_offsets)
+        memcpy(out->chunk_offsets, d->offsets, (packed->sequences + 1) * sizeof *d->offsets);
+}
+
+/* One level of the hierarchy, on x[stage]. `out` is NULL below the outermost one. */
+static void level(struct ldar_network *network, size_t stage, const struct ldar_packed *packed,
+                  const struct ldar_boundaries *boundaries, const struct ldar_outputs *out)
+{
+    const struct ldar_backend *backend = network->backend;
+    struct ldar_device *device = network->device;
+    const size_t width = network->config->stage[stage].width;
+
+    backend->stack(device, stage, LDAR_ENCODER, packed);
+    if (stage + 1 == network->config->stages)
+        return;
+    if (out && out->encoder)
+        backend->read(device, stage, packed, out->encoder, width);
+
+    struct ldar_decision *d = &network->decision[stage];
+    struct ldar_routing routing = {d->chunk_prob, d->position, d->chunk, {0}};
+    backend->route(device, stage, packed, d->prob);
+    decide(packed, boundaries, stage, d, &routing.chunks);
+    if (out) {
+        write_routing(out, d, packed);
+        if (!out->logits && !out->hidden && !out->chunks)
+            return;
+    }
+
+    backend->chunk(device, stage, &routing);
+    level(network, stage + 1, &routing.chunks, boundaries, NULL);
+    if (out && out->chunks)
+        backend->read(device, stage + 1, &routing.chunks, out->chunks, width);
+    if (out && !out->logits && !out->hidden)
+        return;
+
+    backend->dechunk(device, stage, packed, &routing);
+    backend->stack(device, stage, LDAR_DECODER, packed);
+}
+
+void ldar_network_forward(struct ldar_network *network, const struct ldar_batch *batch,
+                          const struct ldar_boundaries *boundaries, const struct ldar_outputs *outputs)
+{
+    const struct ldar_packed packed = {batch->offsets[batch->sequences], batch->sequences, batch->offsets};
+    network->backend->embed(network->device, batch->ids, &packed);
+    level(network, 0, &packed, boundaries, outputs);
+    if (outputs->hidden)
+        network->backend->read(network->device, 0, &packed, outputs->hidden, network->config->stage[0].width);
+    if (outputs->logits)
+        network->backend->head(network->device, &packed, outputs->logits);
+}

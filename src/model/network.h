@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LDAR_MODEL_NETWORK_H
+#define LDAR_MODEL_NETWORK_H
+
+#include "backend.h"
+
+/* The network on a device, and the host's side of its routing. One caller at a time. */
+struct ldar_network {
+    const struct ldar_backend *backend;
+    struct ldar_device *device;
+    const struct ldar_config *config;
+    size_t rows, sequences; /* that there is room for */
+    /* What each router decided, (rows) or (sequences + 1) each. */
+    struct ldar_decision {
+        float *prob, *chunk_prob;
+        uint8_t *boundary;
+        uint32_t *position, *chunk;
+        size_t *offsets;
+    } decision[LDAR_MAX_STAGES - 1];
+};
+
+/* Bytes of the host's arrays for batches of that size; SIZE_MAX when that is no number. */
+size_t ldar_network_bytes(const struct ldar_config *config, size_t rows, size_t sequences);
+
+/* Makes room on host and device for batches of up to `rows` rows, every one of which may become a chunk. */
+enum ldar_status ldar_network_reserve(struct ldar_network *network, size_t rows, size_t sequences,
+                                      struct ldar_error *error);
+
+/* The forward pass over checked arguments, for which there is room. `boundaries` is not NULL. */
+void ldar_network_forward(struct ldar_network *network, const struct ldar_batch *batch,
+                          const struct ldar_boundaries *boundaries, const struct ldar_outputs *outputs);
+
+/* Releases the host's arrays; the device is the caller's. */
+void ldar_network_release(struct ldar_network *network);
+
+#endif

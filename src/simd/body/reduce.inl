@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* A vector of which the first `lanes` count; where that is the constant VEC_WIDTH nothing is masked. */
+TILE_INLINE vec load_lanes(const float *p, size_t lanes)
+{
+    return lanes == VEC_WIDTH ? vec_load(p) : vec_load_n(p, lanes);
+}
+
+TILE_INLINE void store_lanes(float *p, size_t lanes, vec v)
+{
+    if (lanes == VEC_WIDTH)
+        vec_store(p, v);
+    else
+        vec_store_n(p, lanes, v);
+}
+
+/*
+ * step(i, lanes, ...) for the vectors of n elements: whole ones at i = 0, VEC_WIDTH, .., and what is left. Arguments
+ * are evaluated at every step, so they are plain variables where it matters.
+ */
+#define EACH_VECTOR(n, step, ...)                                                                                      \
+    do {                                                                                                               \
+        const size_t each_end = (n) / VEC_WIDTH * VEC_WIDTH;                                                           \
+        for (size_t each = 0; each < each_end; each += VEC_WIDTH)                                                      \
+            step(each, VEC_WIDTH, __VA_ARGS__);                                                                        \
+        if (each_end < (n))                                                                                            \
+            step(each_end, (n)-each_end, __VA_ARGS__);                                                                 \
+    } while (0)
+
+TILE_INLINE void dot_step(size_t i, size_t lanes, vec *sum, const float *a, const float *b)
+{
+    *sum = vec_fma(load_lanes(a + i, lanes), load_lanes(b + i, lanes), *sum);
+}
+
+/* sum_i a[i] b[i]. Four sums hide the latency of the multiply-add, and each stays short. */
+static inline float dot(const float *a, const float *b, size_t n)
+{
+    enum { BLOCK = 4 * VEC_WIDTH };
+    vec sum[4] = {vec_zero(), vec_zero(), vec_zero(), vec_zero()};
+    const size_t blocks = n / BLOCK * BLOCK;
+    for (size_t i = 0; i < blocks; i += BLOCK)
+        TILE_UNROLL
+        for (size_t j = 0; j < 4; j++)
+            dot_step(i + j * VEC_WIDTH, VEC_WIDTH, &sum[j], a, b);
+    EACH_VECTOR(n - blocks, dot_step, &sum[0], a + blocks, b + blocks);
+    return vec_sum(vec_add(vec_add(sum[0], sum[1]), vec_add(sum[2], sum[3])));
+}

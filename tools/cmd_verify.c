@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "commands.h"
+#include "message.h"
+#include "session.h"
+
+#include <ldar/tensors.h>
+
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- bounds, of arithmetic in f32 against the oracle in double precision ---- */
+
+enum quantity { LOGITS, HIDDEN, ENCODER, CHUNKS, PROB, BOUNDARY, QUANTITIES };
+
+static const char *const names[QUANTITIES] = {"logits", "hidden", "encoder", "chunks", "prob", "boundary"};
+
+/* Of logits, hidden, encoder and chunks: relative L2 error, and the largest error in units of the reference's rms. */
+static const double l2_bound = 2e-5, max_bound = 1e-3;
+/* Of prob: the largest error. Boundaries must be equal. */
+static const double prob_bound = 1e-5;
+
+/* ---- a golden file ---- */
+
+struct golden {
+    const char *path;
+    ldar_tensors *file;
+    uint8_t *ids;
+    size_t length, chunks; /* chunks: as computed, once it is */
+    size_t width;          /* D */
+    int present[QUANTITIES];
+    struct ldar_tensor tensor[QUANTITIES];
+    struct ldar_outputs computed;
+    size_t chunk_offsets[2];
+};
+
+static enum ldar_status read_ids(struct golden *golden, struct ldar_error *error)
+{
+    size_t index = ldar_tensors_find(golden->file, "ids");
+    if (index == ldar_tensors_count(golden->file)) {
+        if (ldar_tensors_find(golden->file, "ids.0") < index)
+            return fail(error, LDAR_ERROR_UNSUPPORTED,
+                        "%s: not checked: a training file, and this version does not train", golden->path);
+        return fail(error, LDAR_ERROR_TENSOR, "%s: no golden file: tensor ids is missing", golden->path);
+    }
+    struct ldar_tensor ids = ldar_tensors_at(golden->file, index);
+    if (ids.type != LDAR_TENSOR_I64 || ids.rank != 1)
+        return fail(error, LDAR_ERROR_TENSOR, "%s: tensor ids is not a vector of I64", golden->path);
+    golden->length = ids.count;
+    golden->ids = malloc(ids.count + 1);
+    if (!golden->ids)
+        return fail(error, LDAR_ERROR_MEMORY, "%s: no memory for %zu ids", golden->path, ids.count);
+    for (size_t i = 0; i < ids.count; i++) {
+        int64_t id;
+        memcpy(&id, (const char *)ids.data + i * sizeof id, sizeof id);
+        if (id < 0 || id >= LDAR_SYMBOLS)
+            return fail(error, LDAR_ERROR_TENSOR, "%s: ids[%zu] is %lld, which is no symbol", golden->path, i,
+                        (long long)id);
+        golden->ids[i] = (uint8_t)id;
+    }
+    return LDAR_OK;
+}
+
+/* Finds what the file has to compare with; types only, as the rows of chunks depend on what is computed. */
+static enum ldar_status find_tensors(struct golden *golden, struct ldar_error *error)
+{
+    int found = 0;
+    for (size_t q = 0; q < QUANTITIES; q++) {
+        size_t index = ldar_tensors_find(golden->file, names[q]);
+        golden->present[q] = index < ldar_tensors_count(golden->file);
+        if (!golden->present[q])
+            continue;
+        found = 1;
+        golden->tensor[q] = ldar_tensors_at(golden->file, index);
+        if (golden->tensor[q].type != (q == BOUNDARY ? LDAR_TENSOR_U8 : LDAR_TENSOR_F32))
+            return fail(error, LDAR_ERROR_TENSOR, "%s: tensor %s is not %s", golden->path, names[q],
+                        q == BOUNDARY ? "U8" : "F32");
+    }
+    if (!found)
+        return fail(error, LDAR_ERROR_TENSOR, "%s: no golden file: it has ids but nothing to compare", golden->path);
+    return LDAR_OK;
+}
+
+static enum ldar_status golden_open(const char *path, size_t width, struct golden *golden, struct ldar_error *error)
+{
+    *golden = (struct golden){.path = path, .width = width, .computed = {.size = sizeof golden->computed}};
+    enum ldar_status status = ldar_tensors_open(path, 0, &golden->file, error);
+    if (status == LDAR_OK)
+        status = read_ids(golden, error);
+    return status == LDAR_OK ? find_tensors(golden, error) : status;
+}
+
+static void golden_close(struct golden *golden)
+{
+    struct ldar_outputs *o = &golden->computed;
+    void *arrays[] = {o->logits, o->hidden, o->encoder, o->chunks, o->prob, o->boundary, golden->ids};
+    for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++)
+        free(arrays[i]);
+    ldar_tensors_close(golden->file);
+}
+
+static enum ldar_status compute(struct golden *golden, ldar_context *context, struct ldar_error *error)
+{
+    struct ldar_outputs *o = &golden->computed;
+    size_t length = golden->length, row = golden->width * sizeof(float), offsets[2] = {0, length};
+    struct ldar_batch batch = {golden->ids, offsets, 1};
+    if (length > SIZE_MAX / (row * 8))
+        return fail(error, LDAR_ERROR_MEMORY, "%s: too long", golden->path);
+    o->logits = malloc((length + 1) * LDAR_SYMBOLS * sizeof(float));
+    o->hidden = malloc((length + 1) * row);
+    o->encoder = malloc((length + 1) * row);
+    o->chunks = malloc((length + 1) * row);
+    o->prob = malloc((length + 1) * sizeof(float));
+    o->boundary = malloc(length + 1);
+    o->chunk_offsets = golden->chunk_offsets;
+    if (!o->logits || !o->hidden || !o->encoder || !o->chunks || !o->prob || !o->boundary)
+        return fail(error, LDAR_ERROR_MEMORY, "%s: no memory for the results of %zu nucleotides", golden->path, length);
+    enum ldar_status status = ldar_forward(context, &batch, NULL, o, error);
+    golden->chunks = golden->chunk_offsets[1];
+    return status;
+}
+
+/* ---- comparing ---- */
+
+struct difference {
+    double l2;      /* relative to the reference's norm */
+    double largest; /* of all elements */
+    double rms;     /* of the reference */
+};
+
+/* `reference` is little-endian float32 of any alignment. One NaN makes the whole difference NaN or infinite. */
+static struct difference compare(const float *computed, const void *reference, size_t count)
+{
+    double squares = 0, norm = 0, largest = 0;
+    for (size_t i = 0; i < count; i++) {
+        float expected;
+        memcpy(&expected, (const char *)reference + i * sizeof expected, sizeof expected);
+        double error = fabs((double)computed[i] - (double)expected);
+        squares += error * error;
+        norm += (double)expected * (double)expected;
+        if (!(error <= largest) && !isnan(largest))
+            largest = error;
+    }
+    double l2 = squares == 0 ? 0 : norm > 0 ? sqrt(squares / norm) : INFINITY;
+    return (struct difference){l2, largest, count > 0 ? sqrt(norm / (double)count) : 0};
+}
+
+/* 1 when the reference is (rows, columns), or (rows) for columns 0. */
+static int has_shape(const struct ldar_tensor *tensor, size_t rows, size_t columns)
+{
+    if (columns == 0)
+        return tensor->rank == 1 && tensor->shape[0] == rows;
+    return tensor->rank == 2 && tensor->shape[0] == rows && tensor->shape[1] == columns;
+}
+
+static int verdict(int within)
+{
+    puts(within ? "  ok" : "  OUT OF BOUNDS");
+    return within;
+}
+
+static int check_rows(const struct golden *golden, enum quantity q, const float *computed)
+{
+    struct difference d = compare(computed, golden->tensor[q].data, golden->tensor[q].count);
+    double relative = d.largest == 0 ? 0 : d.largest / d.rms;
+    printf("rel-L2 %8.1e (bound %.0e)  max/rms %8.1e (bound %.0e)", d.l2, l2_bound, relative, max_bound);
+    return verdict(d.l2 <= l2_bound && relative <= max_bound);
+}
+
+static int check_prob(const struct golden *golden)
+{
+    struct difference d = compare(golden->computed.prob, golden->tensor[PROB].data, golden->length);
+    printf("max    %8.1e (bound %.0e)", d.largest, prob_bound);
+    return verdict(d.largest <= prob_bound);
+}
+
+static int check_boundary(const struct golden *golden)
+{
+    const uint8_t *expected = golden->tensor[BOUNDARY].data;
+    size_t different = 0;
+    for (size_t i = 0; i < golden->length; i++)
+        different += golden->computed.boundary[i] != expected[i];
+    printf("different %zu of %zu (bound 0)", different, golden->length);
+    return verdict(different == 0);
+}
+
+/* Prints a line of the table; 1 when the tensor is within its bounds. */
+static int check(const struct golden *golden, enum quantity q)
+{
+    const struct ldar_outputs *o = &golden->computed;
+    const float *computed[] = {o->logits, o->hidden, o->encoder, o->chunks, o->prob};
+    size_t rows = q == CHUNKS ? golden->chunks : golden->length;
+    size_t columns = q == LOGITS ? LDAR_SYMBOLS : q == PROB || q == BOUNDARY ? 0 : golden->width;
+    printf("%s  %-8s  ", golden->path, names[q]);
+    if (!has_shape(&golden->tensor[q], rows, columns)) {
+        printf("its shape is not (%zu%s", rows, columns > 0 ? ", " : "");
+        if (columns > 0)
+            printf("%zu", columns);
+        fputs(")", stdout);
+        return verdict(0);
+    }
+    if (q == PROB)
+        return check_prob(golden);
+    return q == BOUNDARY ? check_boundary(golden) : check_rows(golden, q, computed[q]);
+}
+
+/* Prints the file's part of the table. *outside grows by the number of tensors out of bounds. */
+static enum ldar_status verify(const char *path, const struct session *session, size_t *outside,
+                               struct ldar_error *error)
+{
+    struct golden golden;
+    enum ldar_status status = golden_open(path, session->info.config.stage[0].width, &golden, error);
+    if (status == LDAR_OK)
+        status = compute(&golden, session->context, error);
+    for (size_t q = 0; q < QUANTITIES && status == LDAR_OK; q++)
+        if (golden.present[q] && !check(&golden, (enum quantity)q))
+            ++*outside;
+    golden_close(&golden);
+    return status;
+}
+
+static enum exit_status run(void *settings)
+{
+    struct common *common = settings;
+    struct session session;
+    struct ldar_error error;
+    size_t outside = 0;
+    common->model = common->files[0];
+    enum exit_status status = session_open(common, &session);
+    if (status != EXIT_DONE)
+        return status;
+    for (size_t i = 1; i < common->file_count; i++)
+        if (verify(common->files[i], &session, &outside, &error) != LDAR_OK)
+            status = failed(&error);
+    if (outside > 0) {
+        say_error("%zu tensors are out of bounds%s", outside,
+                  session.info.dtype == LDAR_BF16
+                      ? "; the model's matrices are stored as bf16: were the golden files made from the same?"
+                      : "");
+        status = EXIT_FAILED;
+    }
+    session_close(&session);
+    return status;
+}
+
+static const struct option *const options[] = {OPTIONS_COMPUTE, OPTIONS_MESSAGES, NULL};
+
+const struct command command_verify = {
+    .name = "verify",
+    .files = "MODEL GOLDEN.safetensors...",
+    .summary = "Recompute golden files and compare",
+    .description =
+        "A golden file holds ids and any of logits, hidden, encoder, chunks, prob and boundary, computed in double "
+        "precision. Each is recomputed and a line says how far off it is. Bounds: relative L2 error 2e-5 and largest "
+        "error 1e-3 of the root mean square for logits, hidden, encoder and chunks; largest error 1e-5 for prob; "
+        "boundary must be equal. The exit status is 1 when anything is out of bounds or cannot be checked.\n"
+        "\n"
+        "  ldar verify tiny.safetensors tiny-forward-L1000.safetensors\n",
+    .min_files = 2,
+    .max_files = INT_MAX,
+    .options = options,
+    .settings = sizeof(struct common),
+    .run = run,
+};

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LDAR_TOOLS_COMMANDS_H
+#define LDAR_TOOLS_COMMANDS_H
+
+#include "options.h"
+
+/* The commands, each in its own cmd_<name>.c; ldar.c lists them. */
+extern const struct command command_init;
+extern const struct command command_convert;
+extern const struct command command_info;
+extern const struct command command_verify;
+extern const struct command command_embed;
+extern const struct command command_logits;
+extern const struct command command_segment;
+extern const struct command command_bench;
+
+#endif

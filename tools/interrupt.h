@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LDAR_TOOLS_INTERRUPT_H
+#define LDAR_TOOLS_INTERRUPT_H
+
+/*
+ * SIGINT, SIGTERM and SIGHUP end the program at once, however long a pass through the model takes, and leave no
+ * temporary file. A thread of its own does the work, since a signal handler may not read folders. A file that reaches
+ * the limit of its size is an error of writing, not a signal.
+ */
+void interrupt_begin(void);
+
+/*
+ * `path` names an output, or a genome, beside which indexes are made: what this process has there under a temporary
+ * name (ldar/file.h: "NAME.tmp.<process>.<n>"), NAME being that of path or one that begins with it, is removed.
+ * Borrowed. At most 4 paths.
+ */
+void interrupt_watch(const char *path);
+
+#endif

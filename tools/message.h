@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LDAR_TOOLS_MESSAGE_H
+#define LDAR_TOOLS_MESSAGE_H
+
+#include <ldar/status.h>
+
+/*
+ * What the program says on stderr: lines that begin with "ldar COMMAND: ", and
+ * a progress bar. All of it from the main thread.
+ */
+
+enum loudness { MESSAGES_QUIET, MESSAGES_NORMAL, MESSAGES_VERBOSE };
+
+/* `command` may be NULL; it must outlive all messages. */
+void messages_begin(const char *command, enum loudness loudness);
+
+#if defined(__GNUC__)
+#define PRINTF_LIKE __attribute__((format(printf, 1, 2)))
+#else
+#define PRINTF_LIKE
+#endif
+
+void say_error(const char *format, ...) PRINTF_LIKE;
+void say_warning(const char *format, ...) PRINTF_LIKE;
+void say_note(const char *format, ...) PRINTF_LIKE;   /* unless quiet */
+void say_detail(const char *format, ...) PRINTF_LIKE; /* when verbose */
+
+/*
+ * Progress of one task at a time, counted in `unit`. On a terminal a bar with rate and time left that is redrawn a few
+ * times a second; otherwise a line now and then; nothing when quiet.
+ */
+void progress_begin(const char *unit);
+
+/* `done` units so far; `fraction` of the whole in 0..1, or negative when it is not known. */
+void progress_update(double done, double fraction);
+
+/* Takes the bar away and leaves one line: how much, in what time, at which rate. */
+void progress_end(double done);
+
+/* Seconds of a clock that never goes back. */
+double seconds_now(void);
+
+#endif

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "session.h"
+#include "message.h"
+
+#include <string.h>
+
+enum exit_status failed(const struct ldar_error *error)
+{
+    say_error("%s", error->message);
+    return EXIT_FAILED;
+}
+
+enum exit_status check_device(int device)
+{
+    if (device != DEVICE_CUDA)
+        return EXIT_DONE;
+    say_error("option --device: this build has no CUDA backend; --device cpu computes the same on the CPU");
+    return EXIT_FAILED;
+}
+
+enum exit_status check_arithmetic(enum ldar_dtype dtype)
+{
+    if (dtype == LDAR_F32)
+        return EXIT_DONE;
+    say_error("option --dtype: this build computes in f32 only; a model whose matrices are stored as bf16 is read and "
+              "computed in f32 without this option");
+    return EXIT_FAILED;
+}
+
+struct ldar_context_options context_options(const struct common *common)
+{
+    return (struct ldar_context_options){
+        .size = sizeof(struct ldar_context_options),
+        .threads = (int)common->threads,
+        .isa = LDAR_ISA_AUTO,
+        .gemm = (enum ldar_gemm)common->gemm,
+        .max_bytes = common->max_memory,
+    };
+}
+
+enum exit_status session_open(const struct common *common, struct session *session)
+{
+    struct ldar_error error;
+    struct ldar_context_options options = context_options(common);
+    memset(session, 0, sizeof *session);
+    if (!common->model) {
+        say_error("no model: name one with -m MODEL ('ldar init --preset 2m -o MODEL' makes an untrained one)");
+        return EXIT_USAGE;
+    }
+    if (check_device(common->device) != EXIT_DONE || check_arithmetic((enum ldar_dtype)common->dtype) != EXIT_DONE)
+        return EXIT_FAILED;
+    if (ldar_model_load(common->model, &session->model, &error) != LDAR_OK)
+        return failed(&error);
+    if (ldar_context_create(session->model, &options, &session->context, &error) != LDAR_OK) {
+        session_close(session);
+        return failed(&error);
+    }
+    ldar_model_describe(session->model, &session->info);
+    session->provenance =
+        (struct provenance){ldar_version(), common->command_line, common->model, session->info.sha256};
+    say_detail("%s, %d threads, instruction set %s, matrices by %s", common->model,
+               ldar_context_threads(session->context), ldar_isa_name(ldar_context_isa(session->context)),
+               ldar_context_gemm(session->context));
+    return EXIT_DONE;
+}
+
+void session_close(struct session *session)
+{
+    ldar_context_destroy(session->context);
+    ldar_model_destroy(session->model);
+    session->context = NULL;
+    session->model = NULL;
+}
