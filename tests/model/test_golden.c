@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every forward golden file, with every provider of GEMM. */
+#include "fixture.h"
+
+#include <glob.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A golden file: a safetensors file of ours, read without the library's help. */
+struct golden {
+    char *file;
+    const char *data; /* after the header */
+};
+
+static struct golden golden_read(const char *path)
+{
+    size_t bytes;
+    struct golden golden = {.file = file_read(path, &bytes)};
+    uint64_t header;
+    memcpy(&header, golden.file, sizeof header);
+    assert_in_range(header, 2, bytes - sizeof header);
+    golden.data = golden.file + sizeof header + header;
+    return golden;
+}
+
+/* A copy of the tensor's bytes, or NULL when there is none. The search ends at the zero bytes of the first ids. */
+static void *tensor_copy(const struct golden *golden, const char *name, size_t *bytes)
+{
+    char key[64];
+    snprintf(key, sizeof key, "\"%s\": {", name);
+    const char *entry = strstr(golden->file + sizeof(uint64_t), key);
+    size_t begin, end;
+    if (!entry || sscanf(strstr(entry, "\"data_offsets\""), "\"data_offsets\": [%zu, %zu]", &begin, &end) != 2) {
+        return NULL;
+    }
+    *bytes = end - begin;
+    void *copy = malloc(*bytes + 1);
+    assert_non_null(copy);
+    return memcpy(copy, golden->data + begin, *bytes);
+}
+
+static void check_floats(const struct golden *golden, const char *name, const float *got, size_t count)
+{
+    size_t bytes;
+    float *expected = tensor_copy(golden, name, &bytes);
+    if (expected) {
+        assert_int_equal(bytes, count * sizeof(float));
+        assert_close_floats(name, got, expected, count);
+    }
+    free(expected);
+}
+
+static struct input golden_input(const struct golden *golden)
+{
+    size_t bytes;
+    int64_t *symbols = tensor_copy(golden, "ids", &bytes);
+    assert_non_null(symbols);
+    struct random none = random_start(0);
+    struct input input = input_one(&none, bytes / sizeof *symbols);
+    for (size_t i = 0; i < bytes / sizeof *symbols; i++) {
+        input.memory[i] = (uint8_t)symbols[i];
+    }
+    free(symbols);
+    return input;
+}
+
+static void check_file(const char *path, ldar_context *context, const ldar_model *model)
+{
+    struct golden golden = golden_read(path);
+    struct input input = golden_input(&golden);
+    struct result result = forward(context, model, &input.batch, NULL);
+    const size_t rows = result.rows, chunks = result.out.chunk_offsets[1];
+
+    size_t bytes;
+    float *prob = tensor_copy(&golden, "prob", &bytes);
+    assert_int_equal(bytes, rows * sizeof(float));
+    assert_close_prob(result.out.prob, prob, rows);
+    uint8_t *boundary = tensor_copy(&golden, "boundary", &bytes);
+    assert_int_equal(bytes, rows);
+    assert_memory_equal(result.out.boundary, boundary, rows);
+    check_floats(&golden, "encoder", result.out.encoder, rows * result.width);
+    check_floats(&golden, "chunks", result.out.chunks, chunks * result.width);
+    check_floats(&golden, "hidden", result.out.hidden, rows * result.width);
+    check_floats(&golden, "logits", result.out.logits, rows * LDAR_SYMBOLS);
+
+    free(prob);
+    free(boundary);
+    result_free(&result);
+    input_free(&input);
+    free(golden.file);
+}
+
+/* Checks all golden files of the model at `path` and returns their number. */
+static size_t check_model(const char *path, enum ldar_gemm gemm)
+{
+    ldar_model *model;
+    struct ldar_error error;
+    assert_ok(ldar_model_load(path, &model, &error), &error);
+    ldar_context *context = context_with(
+        model, &(struct ldar_context_options){
+                   .size = sizeof(struct ldar_context_options), .threads = 2, .isa = test_isa, .gemm = gemm});
+    assert_int_equal(ldar_context_isa(context), test_isa);
+
+    char pattern[4096];
+    int stem = (int)(strlen(path) - strlen(".safetensors"));
+    snprintf(pattern, sizeof pattern, "%.*s-forward-L*.safetensors", stem, path);
+    glob_t files;
+    assert_int_equal(glob(pattern, 0, NULL, &files), 0);
+    size_t count = files.gl_pathc;
+    for (size_t i = 0; i < count; i++) {
+        print_message("%s %s\n", ldar_gemm_name(gemm), strrchr(files.gl_pathv[i], '/') + 1);
+        check_file(files.gl_pathv[i], context, model);
+    }
+    globfree(&files);
+    ldar_context_destroy(context);
+    ldar_model_destroy(model);
+    return count;
+}
+
+static void check_models(const char *pattern, enum ldar_gemm gemm)
+{
+    glob_t files;
+    assert_int_equal(glob(golden_path(pattern), 0, NULL, &files), 0);
+    size_t checked = 0;
+    for (size_t i = 0; i < files.gl_pathc; i++) {
+        if (!strstr(files.gl_pathv[i], "-forward-L") && !strstr(files.gl_pathv[i], "-train.")) {
+            checked += check_model(files.gl_pathv[i], gemm);
+        }
+    }
+    assert_true(checked > 0);
+    globfree(&files);
+}
+
+static void check_provider(enum ldar_gemm gemm)
+{
+    if (!ldar_gemm_built(gemm)) {
+        skip();
+    }
+    check_models("*.safetensors", gemm);
+    check_models("shapes/*.safetensors", gemm);
+}
+
+static void test_auto(void **state)
+{
+    (void)state;
+    check_provider(LDAR_GEMM_AUTO);
+}
+
+static void test_packed(void **state)
+{
+    (void)state;
+    check_provider(LDAR_GEMM_PACKED);
+}
+
+static void test_onednn(void **state)
+{
+    (void)state;
+    check_provider(LDAR_GEMM_ONEDNN);
+}
+
+static void test_cblas(void **state)
+{
+    (void)state;
+    check_provider(LDAR_GEMM_CBLAS);
+}
+
+static void test_reference(void **state)
+{
+    (void)state;
+    check_provider(LDAR_GEMM_REFERENCE);
+}
+
+int main(int argc, char **argv)
+{
+    fixture_start(argc, argv);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_auto),  cmocka_unit_test(test_packed),    cmocka_unit_test(test_onednn),
+        cmocka_unit_test(test_cblas), cmocka_unit_test(test_reference),
+    };
+    return cmocka_run_group_tests_name("model.golden", tests, NULL, NULL);
+}

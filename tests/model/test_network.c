@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Properties of the network as a whole. */
+#include "fixture.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Swaps what the two directions of every layer have of their own, in the names of the file's tensors. */
+static void swap_directions(char *file)
+{
+    uint64_t header;
+    memcpy(&header, file, sizeof header);
+    char *text = file + sizeof header, *end = text + header;
+    static const char mixer[] = ".mixer.";
+    for (char *at = text; at + sizeof mixer + 16 < end; at++) {
+        char *side = at + sizeof mixer - 1;
+        if (memcmp(at, mixer, sizeof mixer - 1) != 0 || !memcmp(side + 4, "in_proj", 7)
+            || !memcmp(side + 4, "out_proj", 8)) {
+            continue;
+        }
+        if (!memcmp(side, "fwd.", 4)) {
+            memcpy(side, "bwd", 3);
+        } else if (!memcmp(side, "bwd.", 4)) {
+            memcpy(side, "fwd", 3);
+        }
+    }
+}
+
+static ldar_model *model_mirrored(const char *name)
+{
+    char path[256];
+    size_t bytes;
+    snprintf(path, sizeof path, "%s.safetensors", name);
+    char *file = file_read(golden_path(path), &bytes);
+    swap_directions(file);
+    char *mirrored = file_write(file, bytes);
+    ldar_model *model;
+    struct ldar_error error;
+    enum ldar_status status = ldar_model_load(mirrored, &model, &error);
+    unlink(mirrored);
+    assert_ok(status, &error);
+    free(mirrored);
+    free(file);
+    return model;
+}
+
+/* What reads the mirrored sequence with its directions swapped sees the mirror image. Rotation, where there is any,
+ * knows left from right: these encoders have none. */
+static void check_mirror(const char *name, size_t length)
+{
+    struct random random = random_start(random_seed());
+    ldar_model *model = model_load(name), *mirror = model_mirrored(name);
+    struct input input = input_one(&random, length), reversed = input_part(&input.batch, 0, 0);
+    for (size_t i = 0; i < length; i++) {
+        reversed.memory[i] = input.batch.ids[length - 1 - i];
+    }
+    ldar_context *context = context_new(model, 2), *other = context_new(mirror, 2);
+    struct result result = forward(context, model, &input.batch, NULL);
+    struct result image = forward(other, mirror, &reversed.batch, NULL);
+    const size_t width = result.width;
+    double error = 0, norm = 0;
+    for (size_t i = 0; i < length * width; i++) {
+        double value = result.out.encoder[i], seen = image.out.encoder[(length - 1 - i / width) * width + i % width];
+        error += (value - seen) * (value - seen);
+        norm += value * value;
+    }
+    if (!(sqrt(error / norm) <= 1e-5)) {
+        fail_msg("%s: relative L2 %.2e (at most 1e-5)", name, sqrt(error / norm));
+    }
+    result_free(&image);
+    result_free(&result);
+    ldar_context_destroy(other);
+    ldar_context_destroy(context);
+    input_free(&reversed);
+    input_free(&input);
+    ldar_model_destroy(mirror);
+    ldar_model_destroy(model);
+}
+
+static void test_mirror(void **state)
+{
+    (void)state;
+    check_mirror("shapes/two-stages", 1000);
+    check_mirror("shapes/deep-state", 333);
+    check_mirror("shapes/equal-widths", 200);
+}
+
+/* One stage: `every` is `forced` with the same pattern; M = L for 1, and M = 1 for no more than the first. */
+static void test_boundaries(void **state)
+{
+    (void)state;
+    static const size_t every[] = {1, 2, 3, 4, 64, 129, 130, 1000, SIZE_MAX};
+    struct random random = random_start(random_seed());
+    ldar_model *model = model_load("tiny");
+    ldar_context *context = context_new(model, 2);
+    struct input input = input_random(&random, (const size_t[]){130, 0, 1, 70}, 4, 0);
+    const size_t rows = input_rows(&input.batch);
+    struct result learned = forward(context, model, &input.batch, NULL);
+    for (size_t i = 0; i < sizeof every / sizeof every[0]; i++) {
+        uint8_t *pattern = calloc(rows, 1);
+        size_t chunks[5] = {0};
+        for (size_t s = 0; s < 4; s++) {
+            size_t length = input.offsets[s + 1] - input.offsets[s];
+            for (size_t t = every[i]; t < length && t >= every[i]; t += every[i]) {
+                pattern[input.offsets[s] + t] = 1; /* the first position is a boundary without being asked */
+            }
+            chunks[s + 1] = chunks[s] + length / every[i] + (length % every[i] != 0);
+        }
+        const struct ldar_boundaries by_number = {.size = sizeof by_number, .every = every[i]};
+        const struct ldar_boundaries by_pattern = {.size = sizeof by_pattern, .forced = pattern};
+        struct result regular = forward(context, model, &input.batch, &by_number);
+        struct result forced = forward(context, model, &input.batch, &by_pattern);
+        assert_same_result(&regular, &forced);
+        assert_memory_equal(regular.out.chunk_offsets, chunks, sizeof chunks);
+        assert_memory_equal(regular.out.prob, learned.out.prob, rows * sizeof(float));
+        for (size_t s = 0; s < 4; s++) {
+            for (size_t t = input.offsets[s]; t < input.offsets[s + 1]; t++) {
+                assert_int_equal(regular.out.boundary[t], pattern[t] || t == input.offsets[s]);
+            }
+        }
+        result_free(&forced);
+        result_free(&regular);
+        free(pattern);
+    }
+    struct ldar_boundaries same = {.size = sizeof same, .forced = learned.out.boundary};
+    struct result again = forward(context, model, &input.batch, &same);
+    assert_same_result(&again, &learned);
+    result_free(&again);
+    result_free(&learned);
+    input_free(&input);
+    ldar_context_destroy(context);
+    ldar_model_destroy(model);
+}
+
+/* Attention over equal values gives that value: where all symbols are equal, the router sees equal positions. */
+static void test_alike(void **state)
+{
+    (void)state;
+    ldar_model *model = model_load("shapes/no-scan");
+    ldar_context *context = context_new(model, 2);
+    for (uint8_t symbol = 0; symbol < LDAR_SYMBOLS; symbol++) {
+        struct random none = random_start(0);
+        struct input input = input_one(&none, 100);
+        memset(input.memory, symbol, 100);
+        struct result result = forward(context, model, &input.batch, NULL);
+        for (size_t t = 1; t < 100; t++) {
+            assert_true(fabsf(result.out.prob[t] - result.out.prob[1]) <= 1e-5f);
+            assert_int_equal(result.out.boundary[t], result.out.boundary[1]);
+        }
+        result_free(&result);
+        input_free(&input);
+    }
+    ldar_context_destroy(context);
+    ldar_model_destroy(model);
+}
+
+/* As many stages as there may be. */
+static void test_depth(void **state)
+{
+    (void)state;
+    struct ldar_config config = {.stages = LDAR_MAX_STAGES};
+    for (size_t i = 0; i < LDAR_MAX_STAGES; i++) {
+        config.stage[i] = (struct ldar_stage_config){
+            .encoder = "m1T1", .decoder = "t1", .width = 32, .intermediate = 1, .attention_heads = 2, .rotary = 8,
+            .window = 3, .state = 16, .conv = 4, .expand = 2};
+    }
+    config.stage[LDAR_MAX_STAGES - 1].decoder[0] = 0;
+    struct ldar_error error;
+    ldar_model *model, *loaded;
+    assert_ok(ldar_model_create(&config, 5, &model, &error), &error);
+    char *path = file_write("", 0);
+    assert_ok(ldar_model_save(model, LDAR_F32, path, &error), &error);
+    assert_ok(ldar_model_load(path, &loaded, &error), &error);
+    unlink(path);
+    free(path);
+
+    struct random random = random_start(random_seed());
+    struct input input = input_random(&random, (const size_t[]){1, 0, 200}, 3, 0);
+    ldar_context *context = context_new(model, 2), *other = context_new(loaded, 2);
+    struct result expected = forward(context, model, &input.batch, NULL);
+    struct result result = forward(other, loaded, &input.batch, NULL);
+    assert_same_result(&result, &expected);
+    const struct ldar_boundaries each = {.size = sizeof each, .every = 2};
+    struct result regular = forward(context, model, &input.batch, &each);
+    assert_int_equal(regular.out.chunk_offsets[3], 101);
+    for (size_t i = 0; i < regular.rows * regular.width; i++) {
+        assert_true(isfinite(regular.out.hidden[i]));
+    }
+    result_free(&regular);
+    result_free(&result);
+    result_free(&expected);
+    ldar_context_destroy(other);
+    ldar_context_destroy(context);
+    input_free(&input);
+    ldar_model_destroy(loaded);
+    ldar_model_destroy(model);
+}
+
+/* docs/perf.md derives the figures: MFLOP per nucleotide of the 110m model. */
+static void test_flops(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t length;
+        double ratio, mflop;
+    } known[] = {{4096, 4, 93.1}, {4096, 3, 110.7}, {4096, 5, 82.5}, {4096, 6, 75.4}, {512, 4, 90.5}, {32768, 4, 93.5},
+                 {131072, 4, 93.6}};
+    struct ldar_config config;
+    struct ldar_error error;
+    assert_ok(ldar_config_preset("110m", &config, &error), &error);
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        double mflop = ldar_forward_flops(&config, known[i].length, known[i].ratio) / 1e6;
+        if (!(fabs(mflop / known[i].mflop - 1) <= 0.01)) {
+            fail_msg("length %zu, ratio %g: %.2f MFLOP, known %.1f", known[i].length, known[i].ratio, mflop,
+                     known[i].mflop);
+        }
+    }
+}
+
+/* A weight that is no number is refused when the model is loaded, and the message names its tensor. */
+static void test_not_finite(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"embeddings.weight", "backbone.encoder.layers.0.mixer.fwd.A_log",
+                                        "backbone.main_network.main_network.layers.1.mlp.fc2.weight"};
+    static const float values[] = {NAN, INFINITY, -INFINITY};
+    size_t bytes;
+    char *file = file_read(golden_path("tiny.safetensors"), &bytes);
+    uint64_t header;
+    memcpy(&header, file, sizeof header);
+    for (size_t i = 0; i < 3; i++) {
+        char key[128];
+        snprintf(key, sizeof key, "\"%s\"", names[i]);
+        const char *offsets = strstr(strstr(file + sizeof header, key), "\"data_offsets\"");
+        size_t begin;
+        assert_int_equal(sscanf(offsets, "\"data_offsets\": [%zu", &begin), 1);
+        char *at = file + sizeof header + header + begin;
+        float good;
+        memcpy(&good, at, sizeof good);
+        memcpy(at, &values[i], sizeof good);
+        char *path = file_write(file, bytes);
+        memcpy(at, &good, sizeof good);
+        struct ldar_error error;
+        ldar_model *model = (ldar_model *)(void *)file;
+        assert_int_equal(ldar_model_load(path, &model, &error), LDAR_ERROR_TENSOR);
+        assert_null(model);
+        assert_non_null(strstr(error.message, names[i]));
+        unlink(path);
+        free(path);
+    }
+    free(file);
+}
+
+int main(int argc, char **argv)
+{
+    fixture_start(argc, argv);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_mirror), cmocka_unit_test(test_boundaries), cmocka_unit_test(test_alike),
+        cmocka_unit_test(test_depth),  cmocka_unit_test(test_flops),      cmocka_unit_test(test_not_finite),
+    };
+    return cmocka_run_group_tests_name("model.network", tests, NULL, NULL);
+}
