@@ -146,12 +146,13 @@ struct ldar_model_info {
     struct ldar_config config;
     uint64_t parameters;   /* distinct ones: shared projections count once */
     enum ldar_dtype dtype; /* storage of the matrices */
-    char sha256[65];       /* of the tensor data in file order, hexadecimal; empty where the file does not say */
+    char sha256[65];       /* of the tensor data in the order of our files, hexadecimal */
 };
 
+/* Of a model whose file did not say its sha256, all weights are read to find it. */
 LDAR_API void ldar_model_describe(const ldar_model *model, struct ldar_model_info *info);
 
-/* The same of a model file, of which only the header is read. */
+/* The same of a model file, of which only the header is read: sha256 is empty where it does not say. */
 LDAR_API LDAR_MUST_USE enum ldar_status ldar_model_peek(const char *path, struct ldar_model_info *info,
                                                         struct ldar_error *error);
 

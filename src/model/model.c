@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "model/model.h"
 
+#include "io/hash.h"
 #include "io/safetensors.h"
 #include "model/config.h"
 #include "status.h"
@@ -121,10 +122,26 @@ enum ldar_dtype ldar_model_dtype(const ldar_model *model)
     return LDAR_F32;
 }
 
+/* Of the parameters in the order and storage of our files, as ldar_model_save would hash them. */
+static void hash_parameters(const ldar_model *model, char sha256[65])
+{
+    struct ldar_sha256 hash;
+    ldar_sha256_begin(&hash);
+    for (size_t i = 0; i < model->table.count; i++) {
+        enum ldar_dtype dtype;
+        const void *data = ldar_parameter_data(&model->table.entry[i], &dtype);
+        ldar_sha256_add(&hash, data, model->table.entry[i].count * (dtype == LDAR_BF16 ? 2 : 4));
+    }
+    ldar_sha256_end(&hash, sha256);
+}
+
 void ldar_model_describe(const ldar_model *model, struct ldar_model_info *info)
 {
     info->config = model->parameters.config;
     info->parameters = ldar_parameter_total(&model->table);
     info->dtype = ldar_model_dtype(model);
     memcpy(info->sha256, model->sha256, sizeof info->sha256);
+    if (!info->sha256[0]) {
+        hash_parameters(model, info->sha256);
+    }
 }
