@@ -7,6 +7,8 @@
 #include "recurrence.h"
 #include "simd/vec/vec_math.h"
 
+#include "simd/vec/tile.h"
+
 enum { P_VECS = LDAR_HEAD / VEC_WIDTH };
 
 #define NAME_OF(isa) perf_recurrence_##isa
@@ -17,18 +19,22 @@ static inline void recurrence_token(float *state, float *y, const float *x, cons
                                     float decay, float skip, size_t n)
 {
     vec late[P_VECS], sum[P_VECS];
+    TILE_UNROLL
     for (int j = 0; j < P_VECS; j++) {
         vec value = vec_load(x + j * VEC_WIDTH);
         late[j] = vec_mul(vec_set1(dt), value);
         sum[j] = vec_mul(vec_set1(skip), value);
     }
-    for (size_t i = 0; i < n; i++, state += LDAR_HEAD)
+    for (size_t i = 0; i < n; i++, state += LDAR_HEAD) {
+        TILE_UNROLL
         for (int j = 0; j < P_VECS; j++) {
             vec s = vec_mul(vec_set1(decay), vec_load(state + j * VEC_WIDTH));
             s = vec_fma(vec_set1(b[i]), late[j], s);
             sum[j] = vec_fma(vec_set1(c[i]), s, sum[j]);
             vec_store(state + j * VEC_WIDTH, s);
         }
+    }
+    TILE_UNROLL
     for (int j = 0; j < P_VECS; j++)
         vec_store(y + j * VEC_WIDTH, sum[j]);
 }

@@ -18,7 +18,7 @@ POSIX = set("""dirent fcntl fnmatch getopt glob libgen poll pthread pwd sched st
 sys/resource sys/stat sys/statvfs sys/time sys/types sys/uio sys/utsname sys/wait termios unistd""".split())
 
 # First match rules: folder or file, system headers beside the standard ones, own files (prefixes) that may be included.
-INTRINSICS = ["immintrin.h", "xmmintrin.h", "arm_neon.h"]
+INTRINSICS = ["immintrin.h", "arm_neon.h"]
 LAW = [
     ("include/", [], ["include/ldar/"]),
     ("src/simd/vec/", INTRINSICS, ["src/simd/"]),

@@ -69,9 +69,10 @@ tests() { # DIR CTEST-ARGUMENT...
     failed=$((failed + bad))
     skipped=$((skipped + omitted))
     echo "$((total - bad - omitted)) passed, $bad failed, $omitted skipped"
-    sed -n '/^The following tests did not run/,/^$/p' "$logs/tests.log"
+    sed -n 's/.* - \(.*\) (Skipped)$/\1/p' "$logs/tests.log" | tr '\n' ' ' | fold -s -w 110 | sed 's/^/  skipped: /'
+    [ "$omitted" -eq 0 ] || echo
     if [ "$status" -ne 0 ]; then
-        cat "$logs/tests.log"
+        grep -vE '^ *Start +[0-9]|   Passed |Skipped' "$logs/tests.log"
         failures="$failures
   $bad tests of $dir"
     fi

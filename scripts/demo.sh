@@ -24,6 +24,8 @@ run build/ldar segment -m demo/model.safetensors demo/sequences.fa -O bed -o dem
 run build/ldar segment -m demo/model.safetensors demo/sequences.fa -O bedgraph -o demo/boundaries.bedgraph
 run build/ldar embed -m demo/model.safetensors demo/sequences.fa --pool mean -o demo/embeddings.npy
 run build/ldar logits -m demo/model.safetensors demo/sequences.fa -o demo/logits.npy
+awk -v name=demo_gene -v from=11360 -v to=11450 -f examples/draw-tokens.awk \
+    demo/sequences.fa demo/boundaries.bedgraph demo/tokens.bed >demo/tokens.svg
 
 tokens=$(grep -vc '^[#t]' demo/tokens.bed)
 bases=$(grep -v '^>' demo/sequences.fa | tr -d '\n' | wc -c)
@@ -35,6 +37,7 @@ Done. What lies in demo/:
                        program works, and nothing about DNA
   tokens.bed           $tokens learned tokens, a line each: name, start, end, ., 1000 x the probability of its boundary
   boundaries.bedgraph  the probability of each base that a token begins there; a genome browser shows it
+  tokens.svg           both, drawn along the promoter of the first record; a web browser shows it
   embeddings.npy       one row per record: the mean of the last hidden states. embeddings.npy.json names the rows
   logits.npy           one row per base: scores of A C G T N [MASK] [PAD]. logits.npy.json says where each record begins
 In Python: numpy.load("demo/embeddings.npy"). Next: build/ldar --help

@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* Windows shorter than this share a batch: enough rows for many cores, and a small part of a full window's memory. */
 static const size_t batch_nucleotides = 16384;
@@ -70,6 +71,14 @@ static uint64_t overlap_of(const struct input *input)
     return option_given(&input->common, "overlap") || quarter > input->overlap ? input->overlap : quarter;
 }
 
+/* Whether both names are of one regular file. */
+static int same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    return a && b && stat(a, &x) == 0 && stat(b, &y) == 0 && S_ISREG(x.st_mode) && x.st_dev == y.st_dev
+           && x.st_ino == y.st_ino;
+}
+
 enum exit_status pipeline_check(const struct input *input)
 {
     const struct common *common = &input->common;
@@ -89,6 +98,13 @@ enum exit_status pipeline_check(const struct input *input)
         say_error("no input: name a FASTA or FASTQ file ('-' is the standard input), or a genome with -f REF.fa");
         return EXIT_USAGE;
     }
+    const char *const read[] = {common->file_count > 0 ? common->files[0] : NULL, input->genome, input->bed,
+                                common->model};
+    for (size_t i = 0; i < sizeof read / sizeof *read; i++)
+        if (same_file(common->output, read[i])) {
+            say_error("option -o: %s is read and would be replaced: name another file", common->output);
+            return EXIT_USAGE;
+        }
     if (overlap_of(input) >= input->window) {
         say_error("option --overlap: %llu is not less than the window of %llu", (unsigned long long)input->overlap,
                   (unsigned long long)input->window);

@@ -164,6 +164,16 @@ class Regions(Case):
         self.fails(2, "exclude", "segment", "-m", TINY, "-f", "g.fa", "-r", "chr1", "-R", "r.bed")
         self.fails(2, "unexpected argument 'g.fa'", "segment", "-m", TINY, "-f", "g.fa", "g.fa")
 
+    def test_input_is_not_replaced(self):
+        write_fasta("a.fa", RECORDS)
+        before = Path("a.fa").read_bytes()
+        Path("link.fa").symlink_to("a.fa")
+        for output in ["a.fa", "./a.fa", "link.fa"]:
+            self.fails(2, "would be replaced", "segment", "-m", TINY, "a.fa", "-o", output)
+            self.fails(2, "would be replaced", "embed", "-m", TINY, "a.fa", "-o", output)
+        self.fails(2, "would be replaced", "logits", "-m", TINY, "-f", "a.fa", "-o", "a.fa")
+        self.assertEqual(Path("a.fa").read_bytes(), before)
+
 
 if __name__ == "__main__":
     program.main()
