@@ -72,6 +72,7 @@ static void test_abandon(void **state)
 static void test_pieces(void **state)
 {
     static const size_t sizes[] = {1, 65535, 1, 65536, 65537, 0, 3, 65533, 200000, 17};
+    static unsigned char piece[200000];
     const char *path = scratch("pieces");
     struct ldar_error error;
     struct bytes expected = {NULL, 0};
@@ -79,10 +80,9 @@ static void test_pieces(void **state)
     ldar_file *file = create(path);
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         size_t begin = expected.count;
-        for (size_t k = 0; k < sizes[i]; k++) {
-            unsigned char byte = (unsigned char)(k * 7 + i);
-            add_bytes(&expected, &byte, 1);
-        }
+        for (size_t k = 0; k < sizes[i]; k++)
+            piece[k] = (unsigned char)(k * 7 + i);
+        add_bytes(&expected, piece, sizes[i]);
         assert_int_equal(ldar_file_write(file, expected.data + begin, sizes[i], &error), LDAR_OK);
     }
     assert_int_equal(ldar_file_length(file), expected.count);
