@@ -22,8 +22,8 @@ typedef struct ldar_context ldar_context;
 enum ldar_gemm {
     LDAR_GEMM_AUTO = 0,     /* the fastest measured for the instruction set; docs/perf.md has the figures */
     LDAR_GEMM_PACKED = 1,   /* the library's own kernel */
-    LDAR_GEMM_ONEDNN = 2,   /* oneDNN, when built in */
-    LDAR_GEMM_CBLAS = 3,    /* a CBLAS, when built in */
+    LDAR_GEMM_ONEDNN = 2,   /* oneDNN, when built in; its instruction set is capped once for the whole process */
+    LDAR_GEMM_CBLAS = 3,    /* a CBLAS, when built in; an OpenBLAS is set to one thread for the whole process */
     LDAR_GEMM_REFERENCE = 4 /* three loops: slow, for tests */
 };
 

@@ -86,6 +86,21 @@ float *ldar_gemm_matrix(const struct ldar_gemm_rows *rows)
     return matrix;
 }
 
+enum ldar_status ldar_gemm_prepare_plain(const struct ldar_kernels *kernels, const struct ldar_gemm_rows *rows,
+                                         int threads, struct ldar_gemm_weight *weight, struct ldar_error *error)
+{
+    (void)kernels;
+    (void)threads;
+    weight->bytes = rows->n * rows->k * sizeof(float);
+    weight->packed = ldar_gemm_matrix(rows);
+    return weight->packed ? LDAR_OK : ldar_fail_memory(error, weight->bytes, "a weight matrix");
+}
+
+void ldar_gemm_release_plain(struct ldar_gemm_weight *weight)
+{
+    free(weight->packed);
+}
+
 void ldar_gemm_finish(const struct ldar_kernels *kernels, const struct ldar_gemm_weight *weight,
                       const struct ldar_gemm_call *call, const float *product)
 {

@@ -73,6 +73,11 @@ const float *ldar_gemm_row(const struct ldar_gemm_rows *rows, size_t i, float *r
 /* All rows as one (n, k) float matrix on the heap, 64-byte aligned; NULL when there is no memory. */
 float *ldar_gemm_matrix(const struct ldar_gemm_rows *rows);
 
+/* prepare and release of providers that take the weights as that matrix, in weight->packed. */
+enum ldar_status ldar_gemm_prepare_plain(const struct ldar_kernels *kernels, const struct ldar_gemm_rows *rows,
+                                         int threads, struct ldar_gemm_weight *weight, struct ldar_error *error);
+void ldar_gemm_release_plain(struct ldar_gemm_weight *weight);
+
 /* c from the product (rows, n) that a provider left in worker->product: stored, added, or put through SwiGLU. */
 void ldar_gemm_finish(const struct ldar_kernels *kernels, const struct ldar_gemm_weight *weight,
                       const struct ldar_gemm_call *call, const float *product);

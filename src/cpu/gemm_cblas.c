@@ -2,11 +2,8 @@
 /* Any CBLAS. Its own threads are of no use here: it is called from inside the team, on a tile. */
 #include "gemm.h"
 
-#include "status.h"
-
 #include <cblas.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 static enum ldar_status cblas_open(const struct ldar_kernels *kernels, int threads, char name[64],
                                    struct ldar_error *error)
@@ -23,22 +20,6 @@ static enum ldar_status cblas_open(const struct ldar_kernels *kernels, int threa
     return LDAR_OK;
 }
 
-static enum ldar_status cblas_prepare(const struct ldar_kernels *kernels, const struct ldar_gemm_rows *rows,
-                                      int threads, struct ldar_gemm_weight *weight, struct ldar_error *error)
-{
-    (void)kernels;
-    (void)threads;
-    weight->bytes = rows->n * rows->k * sizeof(float);
-    weight->packed = ldar_gemm_matrix(rows);
-    return weight->packed ? LDAR_OK
-                          : ldar_fail(error, LDAR_ERROR_MEMORY, "no memory for %zu bytes of weights", weight->bytes);
-}
-
-static void cblas_release(struct ldar_gemm_weight *weight)
-{
-    free(weight->packed);
-}
-
 /*
  * Always a whole tile: a CBLAS may choose its kernel by the number of rows, and then a row's bits would depend on how
  * many others there are.
@@ -53,5 +34,5 @@ static void cblas_multiply(const struct ldar_kernels *kernels, const struct ldar
 }
 
 const struct ldar_gemm_provider ldar_gemm_provider_cblas = {
-    LDAR_GEMM_CBLAS, 0, cblas_open, cblas_prepare, cblas_release, cblas_multiply,
+    LDAR_GEMM_CBLAS, 0, cblas_open, ldar_gemm_prepare_plain, ldar_gemm_release_plain, cblas_multiply,
 };

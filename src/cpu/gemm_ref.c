@@ -2,10 +2,7 @@
 /* The product as it is defined: the yardstick of the other providers. */
 #include "gemm.h"
 
-#include "status.h"
-
 #include <stdio.h>
-#include <stdlib.h>
 
 static enum ldar_status reference_open(const struct ldar_kernels *kernels, int threads, char name[64],
                                        struct ldar_error *error)
@@ -15,22 +12,6 @@ static enum ldar_status reference_open(const struct ldar_kernels *kernels, int t
     (void)error;
     snprintf(name, 64, "reference loops");
     return LDAR_OK;
-}
-
-static enum ldar_status reference_prepare(const struct ldar_kernels *kernels, const struct ldar_gemm_rows *rows,
-                                          int threads, struct ldar_gemm_weight *weight, struct ldar_error *error)
-{
-    (void)kernels;
-    (void)threads;
-    weight->bytes = rows->n * rows->k * sizeof(float);
-    weight->packed = ldar_gemm_matrix(rows);
-    return weight->packed ? LDAR_OK
-                          : ldar_fail(error, LDAR_ERROR_MEMORY, "no memory for %zu bytes of weights", weight->bytes);
-}
-
-static void reference_release(struct ldar_gemm_weight *weight)
-{
-    free(weight->packed);
 }
 
 static void reference_multiply(const struct ldar_kernels *kernels, const struct ldar_gemm_weight *weight,
@@ -48,5 +29,5 @@ static void reference_multiply(const struct ldar_kernels *kernels, const struct 
 }
 
 const struct ldar_gemm_provider ldar_gemm_provider_reference = {
-    LDAR_GEMM_REFERENCE, 0, reference_open, reference_prepare, reference_release, reference_multiply,
+    LDAR_GEMM_REFERENCE, 0, reference_open, ldar_gemm_prepare_plain, ldar_gemm_release_plain, reference_multiply,
 };
