@@ -5,7 +5,7 @@
 
 #include <sched.h>
 #include <stdio.h>
-#include <string.h>
+#include <unistd.h>
 
 /* CPUs by quota of a cgroup v2 or v1 file of "quota period" or "quota"; 0 where there is none. */
 static int quota(const char *quota_path, const char *period_path)
@@ -28,7 +28,8 @@ static int quota(const char *quota_path, const char *period_path)
 int ldar_cpu_count(void)
 {
     cpu_set_t set;
-    int count = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    /* The mask does not fit on machines of more than 1,024 CPUs. */
+    int count = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : (int)sysconf(_SC_NPROCESSORS_ONLN);
     int limit = quota("/sys/fs/cgroup/cpu.max", NULL);
     if (!limit)
         limit = quota("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us");
