@@ -61,9 +61,14 @@ attribute() { # NAME: of the first element of ctest's report
 tests() { # DIR CTEST-ARGUMENT...
     dir=$1
     shift
+    rm -f "$logs/tests.xml"
     ctest --test-dir "$dir" -j "$jobs" --output-on-failure --no-tests=error \
         --output-junit "$PWD/$logs/tests.xml" "$@" >"$logs/tests.log" 2>&1
     status=$?
+    if [ ! -f "$logs/tests.xml" ]; then
+        fail "ctest in $dir" "$logs/tests.log"
+        return
+    fi
     total=$(attribute tests) bad=$(attribute failures) omitted=$(attribute skipped)
     passed=$((passed + total - bad - omitted))
     failed=$((failed + bad))

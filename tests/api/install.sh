@@ -1,10 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# install.sh CC CXX: installs into a folder of its own, builds examples/embed.c against it as C and as C++, by
+# install.sh CC CXX GENERATOR: installs into a folder of its own, builds examples/embed.c against it as C and as C++, by
 # pkg-config and by find_package, and compares what the four programs print with `ldar embed --pool mean`.
 set -eu
 cc=$1
 cxx=$2
+generator=$3
 source=$LDAR_SOURCE_DIR
 if ! command -v "$cxx" >/dev/null || ! command -v pkg-config >/dev/null; then
     echo "skipped: needs a C++ compiler and pkg-config"
@@ -28,8 +29,9 @@ warnings="-Wall -Wextra -Wpedantic -Werror"
     "$cc" -std=c17 $warnings $(flags --cflags) "$source/examples/embed.c" -o "$work/pkg-c" $(flags --libs)
     "$cxx" -std=c++17 $warnings -x c++ $(flags --cflags) "$source/examples/embed.c" -o "$work/pkg-cxx" $(flags --libs)
 }
-cmake -S "$source/tests/api/consumer" -B "$work/consumer" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_C_COMPILER="$cc" \
-    -DCMAKE_CXX_COMPILER="$cxx" -DEXAMPLE="$source/examples/embed.c" >"$work/log" || { cat "$work/log"; exit 1; }
+cmake -S "$source/tests/api/consumer" -B "$work/consumer" -G "$generator" -DCMAKE_PREFIX_PATH="$prefix" \
+    -DCMAKE_C_COMPILER="$cc" -DCMAKE_CXX_COMPILER="$cxx" -DEXAMPLE="$source/examples/embed.c" >"$work/log" ||
+    { cat "$work/log"; exit 1; }
 cmake --build "$work/consumer" >"$work/log" || { cat "$work/log"; exit 1; }
 
 # The installed program makes the model and says what is right.
