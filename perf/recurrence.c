@@ -7,6 +7,7 @@
 #include "recurrence.h"
 #include "simd/vec/vec_math.h"
 
+#include "simd/vec/element.h"
 #include "simd/vec/tile.h"
 
 enum { P_VECS = LDAR_HEAD / VEC_WIDTH };
@@ -41,6 +42,8 @@ static inline void recurrence_token(float *state, float *y, const float *x, cons
 
 void NAME(VEC_NAME)(const struct ldar_ssd_args *a)
 {
+    const float *x = a->x, *b = a->b, *c = a->c;
+    float *y = a->y;
     memset(a->scratch, 0, a->heads * ldar_ssd_state(a->state) * sizeof *a->scratch);
     for (size_t h = 0; h < a->heads; h++) {
         float *state = a->scratch + h * ldar_ssd_state(a->state), decay[VEC_WIDTH];
@@ -48,9 +51,9 @@ void NAME(VEC_NAME)(const struct ldar_ssd_args *a)
             const ptrdiff_t row = (ptrdiff_t)t;
             float dt = a->dt[row * a->dt_stride + (ptrdiff_t)h];
             vec_store(decay, vec_exp(vec_set1(dt * a->a[h])));
-            recurrence_token(state, a->y + row * a->y_stride + (ptrdiff_t)h * LDAR_HEAD,
-                             a->x + row * a->x_stride + (ptrdiff_t)h * LDAR_HEAD, a->b + row * a->bc_stride,
-                             a->c + row * a->bc_stride, dt, decay[0], a->d[h], a->state);
+            recurrence_token(state, y + row * a->y_stride + (ptrdiff_t)h * LDAR_HEAD,
+                             x + row * a->x_stride + (ptrdiff_t)h * LDAR_HEAD, b + row * a->bc_stride,
+                             c + row * a->bc_stride, dt, decay[0], a->d[h], a->state);
         }
     }
 }

@@ -19,7 +19,7 @@ from pathlib import Path
 ABOVE_BASELINE = re.compile(r"^(v(?!err$|erw$)|k(mov|and|or|xor|xnor|not|test|shift|unpck|add)"
                             r"|(andn|bextr|bls(i|r|msk)|bzhi|pdep|pext|mulx|rorx|sarx|shlx|shrx|popcnt|lzcnt)[lq]?$)")
 PACKED = re.compile(r"^(mul|add|sub|div|sqrt|max|min)p[sd]$")
-REGISTERS = {"avx2": "%ymm", "avx512": "%zmm"}
+REGISTERS = {"avx2": "%ymm", "avx512": "%zmm", "avx512bf16": "%zmm"}
 # Symbols that sanitizers add.
 FOREIGN = re.compile(r"^(__odr_asan|__asan|__ubsan|__tsan|__sancov|__start_|__stop_|_init$|_fini$|\.L)")
 

@@ -40,8 +40,8 @@ LAW = [
 SEARCH = ["", "include", "src", "tools", "tests"]
 
 # Pattern, who may, what it breaks. Comments and strings are blanked before matching.
-MEMORY_OWNERS = tuple("src/" + name for name in """context.c ops.c cpu/arena.c cpu/backend.c cpu/gemm cpu/peak.c
-io/atomic_file.c io/pickle.c io/safetensors.c io/torch_zip.c model/load.c model/model.c model/network.c
+MEMORY_OWNERS = tuple("src/" + name for name in """context.c ops.c cpu/arena.c cpu/backend.c cpu/gemm cpu/pages.c
+cpu/peak.c io/atomic_file.c io/pickle.c io/safetensors.c io/torch_zip.c model/load.c model/model.c model/network.c
 model/parameters.c model/save.c""".split())
 PLACES = [
     (r"\b_mm\d*_\w+|\b__m(128|256|512)\w*|\bv(ld|st|fma|add|mul|sub)\d?q?_f32\b|\bfloat32x\d",

@@ -75,6 +75,7 @@ struct ldar_backend {
     void (*profile)(const struct ldar_device *device, struct ldar_profile *profile);
     void (*reset_profile)(struct ldar_device *device);
     enum ldar_isa (*isa)(const struct ldar_device *device);
+    enum ldar_dtype (*dtype)(const struct ldar_device *device);
     int (*threads)(const struct ldar_device *device);
     const char *(*gemm)(const struct ldar_device *device);
 };

@@ -23,6 +23,10 @@ static enum ldar_status check_options(const struct ldar_context_options *options
     if (options->threads < 0 || options->threads > MAX_THREADS)
         return ldar_fail(error, LDAR_ERROR_ARGUMENT, "%d threads are not between 0 and %d", options->threads,
                          MAX_THREADS);
+    if (options->pin != 0 && options->pin != 1)
+        return ldar_fail(error, LDAR_ERROR_ARGUMENT, "pin is %d, neither 0 nor 1", options->pin);
+    if (!ldar_dtype_name(options->dtype))
+        return ldar_fail(error, LDAR_ERROR_ARGUMENT, "no type has the number %d", (int)options->dtype);
     if (!ldar_gemm_name(options->gemm))
         return ldar_fail(error, LDAR_ERROR_ARGUMENT, "no GEMM has the number %d", (int)options->gemm);
     return LDAR_OK;
@@ -71,6 +75,11 @@ void ldar_context_destroy(ldar_context *context)
 enum ldar_isa ldar_context_isa(const ldar_context *context)
 {
     return context->network.backend->isa(context->network.device);
+}
+
+enum ldar_dtype ldar_context_dtype(const ldar_context *context)
+{
+    return context->network.backend->dtype(context->network.device);
 }
 
 int ldar_context_threads(const ldar_context *context)

@@ -12,7 +12,7 @@ static enum ldar_status ops_kernels(enum ldar_isa isa, const struct ldar_kernels
 {
     enum ldar_isa chosen;
     enum ldar_status status = ldar_isa_choose(isa, &chosen, error);
-    *kernels = status == LDAR_OK ? ldar_isa_kernels(chosen) : NULL;
+    *kernels = status == LDAR_OK ? ldar_isa_kernels(chosen, LDAR_F32) : NULL;
     return status;
 }
 
@@ -66,6 +66,7 @@ enum ldar_status ldar_ssd_scan(enum ldar_isa isa, const struct ldar_ssd *ssd, st
             .length = ssd->length,
             .heads = ssd->heads - head < most ? ssd->heads - head : most,
             .state = ssd->state,
+            .width = LDAR_HEAD,
             .y_stride = sign * (ptrdiff_t)row,
             .x_stride = sign * (ptrdiff_t)row,
             .bc_stride = sign * (ptrdiff_t)ssd->state,

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* ---- reports ---- */
 
@@ -102,4 +103,20 @@ void fill_random(float *out, size_t n, float low, float high, uint64_t *seed)
 {
     for (size_t i = 0; i < n; i++)
         out[i] = low + (high - low) * (float)(next_random(seed) >> 40) * 0x1p-24f;
+}
+
+uint64_t checksum(const void *data, size_t bytes)
+{
+    const unsigned char *at = data;
+    uint64_t sum = bytes;
+    for (size_t left = bytes; left > 0;) {
+        uint64_t word = 0;
+        const size_t part = left < sizeof word ? left : sizeof word;
+        memcpy(&word, at, part);
+        /* The finaliser of SplitMix64 is a bijection: two sums that differ once differ for good, but for chance. */
+        sum = next_random(&(uint64_t){sum ^ word});
+        at += part;
+        left -= part;
+    }
+    return sum;
 }

@@ -44,6 +44,9 @@ double median(double *samples, size_t count);
 uint64_t next_random(uint64_t *seed);
 void fill_random(float *out, size_t n, float low, float high, uint64_t *seed);
 
+/* A hash of bytes that any change of one 8-byte word changes. */
+uint64_t checksum(const void *data, size_t bytes);
+
 /* How long one measurement of the machine's peak lasts, in seconds. */
 #define BENCH_PEAK_SECONDS 0.1
 

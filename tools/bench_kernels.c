@@ -64,7 +64,7 @@ static enum ldar_status measure_copy(double bytes, double *rate, struct ldar_err
 static enum ldar_status measure_limit(const struct subject *subject, double *rate, struct ldar_error *error)
 {
     if (subject->flops > 0)
-        return ldar_measure_peak(subject->isa, 1, BENCH_PEAK_SECONDS, rate, error);
+        return ldar_measure_peak(subject->isa, LDAR_F32, 1, BENCH_PEAK_SECONDS, rate, error);
     return measure_copy(subject->bytes, rate, error);
 }
 

@@ -7,106 +7,184 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum bench_what { BENCH_FORWARD, BENCH_KERNELS };
+enum bench_what { BENCH_FORWARD, BENCH_BOUNDARIES, BENCH_KERNELS };
 
-/* ---- one measurement of the forward pass ---- */
+/* ---- what is computed ---- */
 
 struct shape {
+    enum bench_what what;
     int threads;
+    enum ldar_dtype dtype;
     size_t length, batch, ratio;
 };
 
-struct sequences {
+/* The sequences of a shape, and room for what a pass gives. */
+struct work {
+    struct ldar_batch batch;
+    struct ldar_boundaries boundaries;
+    struct ldar_outputs outputs;
     uint8_t *ids;
     size_t *offsets;
-    float *logits;
+    char *results;
+    size_t result_bytes;
 };
 
-struct samples {
-    double *rate, *fraction; /* (repeats) nt/s, and of the peak beside each pass */
-};
-
-static void sequences_free(struct sequences *sequences)
+static void work_free(struct work *work)
 {
-    free(sequences->ids);
-    free(sequences->offsets);
-    free(sequences->logits);
+    free(work->ids);
+    free(work->offsets);
+    free(work->results);
 }
 
 /* Random A, C, G and T. */
-static enum ldar_status sequences_make(const struct shape *shape, uint64_t seed, struct sequences *sequences,
-                                       struct ldar_error *error)
+static enum ldar_status work_make(const struct shape *shape, uint64_t seed, struct work *work, struct ldar_error *error)
 {
-    size_t count = shape->length * shape->batch;
-    sequences->ids = malloc(count);
-    sequences->offsets = malloc((shape->batch + 1) * sizeof *sequences->offsets);
-    sequences->logits = malloc(count * LDAR_SYMBOLS * sizeof *sequences->logits);
-    if (!sequences->ids || !sequences->offsets || !sequences->logits) {
-        sequences_free(sequences);
+    const size_t count = shape->length * shape->batch;
+    const int whole = shape->what == BENCH_FORWARD;
+    memset(work, 0, sizeof *work);
+    work->result_bytes = count * (whole ? LDAR_SYMBOLS * sizeof(float) : sizeof(float) + 1);
+    work->ids = malloc(count);
+    work->offsets = malloc((shape->batch + 1) * sizeof *work->offsets);
+    work->results = malloc(work->result_bytes);
+    if (!work->ids || !work->offsets || !work->results) {
+        work_free(work);
         return fail(error, LDAR_ERROR_MEMORY, "no memory for %zu sequences of %zu nucleotides", shape->batch,
                     shape->length);
     }
     for (size_t i = 0; i < count; i++)
-        sequences->ids[i] = (uint8_t)(next_random(&seed) >> 62);
+        work->ids[i] = (uint8_t)(next_random(&seed) >> 62);
     for (size_t i = 0; i <= shape->batch; i++)
-        sequences->offsets[i] = i * shape->length;
+        work->offsets[i] = i * shape->length;
+    work->batch = (struct ldar_batch){work->ids, work->offsets, shape->batch};
+    work->boundaries = (struct ldar_boundaries){.size = sizeof work->boundaries, .every = shape->ratio};
+    work->outputs = (struct ldar_outputs){.size = sizeof work->outputs};
+    float *values = (float *)(void *)work->results;
+    if (whole) {
+        work->outputs.logits = values;
+    } else {
+        work->outputs.prob = values;
+        work->outputs.boundary = (uint8_t *)(values + count);
+    }
     return LDAR_OK;
 }
+
+static enum ldar_status compute(ldar_context *context, struct work *work, double *seconds, uint64_t *sum,
+                                struct ldar_error *error)
+{
+    /* What an earlier pass left must not stand for what this one computes. */
+    memset(work->results, 0xff, work->result_bytes);
+    const double start = seconds_now();
+    const enum ldar_status status = ldar_forward(context, &work->batch, &work->boundaries, &work->outputs, error);
+    *seconds = seconds_now() - start;
+    *sum = checksum(work->results, work->result_bytes);
+    return status;
+}
+
+/*
+ * The checksum of a pass that nobody times, on one thread: what every timed pass must give to the bit. With `say`, says
+ * what arithmetic takes the place of one that this machine does not have.
+ */
+static enum ldar_status untimed_sum(const struct bench *bench, const ldar_model *model, const struct shape *shape,
+                                    int say, uint64_t *sum, struct ldar_error *error)
+{
+    struct ldar_context_options options = context_options(&bench->common);
+    struct work work;
+    ldar_context *context;
+    double seconds;
+    options.threads = 1;
+    options.dtype = shape->dtype;
+    enum ldar_status status = ldar_context_create(model, &options, &context, error);
+    if (status != LDAR_OK)
+        return status;
+    if (say)
+        say_arithmetic(context, shape->dtype);
+    status = work_make(shape, bench->common.seed, &work, error);
+    if (status == LDAR_OK) {
+        status = compute(context, &work, &seconds, sum, error);
+        work_free(&work);
+    }
+    ldar_context_destroy(context);
+    return status;
+}
+
+/* ---- one measurement ---- */
+
+/* Of `repeats` passes. */
+struct samples {
+    double *rate, *fraction; /* nt/s, and of the peak beside each pass */
+    double seconds;          /* of all passes together */
+    double flops;            /* of a nucleotide */
+    uint64_t sum;            /* that every pass has */
+};
 
 /* One pass between two measurements of the peak: machines drift, so that only neighbours in time compare. */
-static enum ldar_status time_pass(ldar_context *context, const struct shape *shape, const struct sequences *sequences,
-                                  double flops, double *rate, double *fraction, struct ldar_error *error)
+static enum ldar_status time_pass(ldar_context *context, const struct shape *shape, struct work *work,
+                                  struct samples *samples, double *rate, double *fraction, struct ldar_error *error)
 {
-    struct ldar_batch batch = {sequences->ids, sequences->offsets, shape->batch};
-    struct ldar_boundaries boundaries = {.size = sizeof boundaries, .every = shape->ratio};
-    struct ldar_outputs outputs = {.size = sizeof outputs, .logits = sequences->logits};
-    enum ldar_isa isa = ldar_context_isa(context);
-    double before, after;
-    enum ldar_status status = ldar_measure_peak(isa, shape->threads, BENCH_PEAK_SECONDS, &before, error);
-    if (status != LDAR_OK)
-        return status;
-    double start = seconds_now();
-    status = ldar_forward(context, &batch, &boundaries, &outputs, error);
-    double seconds = seconds_now() - start;
+    const enum ldar_isa isa = ldar_context_isa(context);
+    const enum ldar_dtype dtype = ldar_context_dtype(context);
+    double before, after, seconds;
+    uint64_t sum;
+    enum ldar_status status = ldar_measure_peak(isa, dtype, shape->threads, BENCH_PEAK_SECONDS, &before, error);
     if (status == LDAR_OK)
-        status = ldar_measure_peak(isa, shape->threads, BENCH_PEAK_SECONDS, &after, error);
+        status = compute(context, work, &seconds, &sum, error);
+    if (status == LDAR_OK)
+        status = ldar_measure_peak(isa, dtype, shape->threads, BENCH_PEAK_SECONDS, &after, error);
     if (status != LDAR_OK)
         return status;
+    if (sum != samples->sum)
+        return fail(error, LDAR_ERROR_INTERNAL,
+                    "a timed pass of %zu x %zu nucleotides on %d threads computed something else than an untimed pass "
+                    "on one thread (checksum %016llx, not %016llx): no speed is worth reporting",
+                    shape->batch, shape->length, shape->threads, (unsigned long long)sum,
+                    (unsigned long long)samples->sum);
+    samples->seconds += seconds;
     *rate = (double)(shape->length * shape->batch) / seconds;
-    *fraction = *rate * flops * 1e-9 / ((before + after) / 2);
+    *fraction = *rate * samples->flops * 1e-9 / ((before + after) / 2);
     return LDAR_OK;
 }
 
-static enum ldar_status time_passes(ldar_context *context, const struct shape *shape, const struct sequences *sequences,
-                                    double flops, size_t repeats, struct samples *samples, struct ldar_error *error)
+static enum ldar_status time_passes(ldar_context *context, const struct shape *shape, struct work *work, size_t repeats,
+                                    struct samples *samples, struct ldar_error *error)
 {
     double rate, fraction;
-    enum ldar_status status = time_pass(context, shape, sequences, flops, &rate, &fraction, error);
+    enum ldar_status status = time_pass(context, shape, work, samples, &rate, &fraction, error);
     ldar_context_reset_profile(context);
+    samples->seconds = 0;
     for (size_t i = 0; i < repeats && status == LDAR_OK; i++)
-        status = time_pass(context, shape, sequences, flops, &samples->rate[i], &samples->fraction[i], error);
+        status = time_pass(context, shape, work, samples, &samples->rate[i], &samples->fraction[i], error);
     return status;
 }
 
 /* ---- reporting ---- */
 
-/*
- * peak_gflops is the peak that goes with the median fraction, so that the three figures agree; seconds_* are those of a
- * pass, summed over the threads.
- */
-static void report_forward(struct report *report, const struct bench *bench, ldar_context *context,
-                           const struct shape *shape, double flops, struct samples *samples)
+/* The seconds of a pass, summed over the threads, and what share of all that the threads had they are. */
+static void report_profile(struct report *report, const ldar_context *context, const struct shape *shape,
+                           const struct samples *samples, size_t repeats)
 {
-    size_t repeats = (size_t)bench->repeats;
-    double rate = median(samples->rate, repeats), fraction = median(samples->fraction, repeats);
-    double gflops = rate * flops * 1e-9;
     struct ldar_profile profile;
-    char preset[16];
     ldar_context_profile(context, &profile);
+    const double known = profile.gemm + profile.scan + profile.attention + profile.other + profile.waiting;
+    report_value(report, "seconds_gemm", profile.gemm / (double)repeats);
+    report_value(report, "seconds_scan", profile.scan / (double)repeats);
+    report_value(report, "seconds_attention", profile.attention / (double)repeats);
+    report_value(report, "seconds_other", profile.other / (double)repeats);
+    report_value(report, "seconds_waiting", profile.waiting / (double)repeats);
+    report_value(report, "explained", known / ((double)shape->threads * samples->seconds));
+    report_count(report, "peak_bytes", profile.peak_bytes);
+}
+
+static void report_shape(struct report *report, const struct bench *bench, ldar_context *context,
+                         const struct shape *shape, struct samples *samples)
+{
+    const size_t repeats = (size_t)bench->repeats;
+    const double rate = median(samples->rate, repeats), fraction = median(samples->fraction, repeats);
+    const double gflops = rate * samples->flops * 1e-9;
+    char preset[16];
     choice_word(CONFIGURATION_PRESETS, (size_t)bench->preset, preset, sizeof preset);
-    report_text(report, "what", "forward");
+    report_text(report, "what", shape->what == BENCH_FORWARD ? "forward" : "boundaries");
     report_text(report, "preset", bench->common.model ? "file" : preset);
-    report_text(report, "dtype", ldar_dtype_name(LDAR_F32));
+    report_text(report, "dtype", ldar_dtype_name(ldar_context_dtype(context)));
     report_text(report, "isa", ldar_isa_name(ldar_context_isa(context)));
     report_text(report, "device", "cpu");
     report_text(report, "gemm", ldar_context_gemm(context));
@@ -118,67 +196,80 @@ static void report_forward(struct report *report, const struct bench *bench, lda
     report_value(report, "nt_per_s", rate);
     report_value(report, "nt_per_s_min", samples->rate[0]);
     report_value(report, "nt_per_s_max", samples->rate[repeats - 1]);
-    report_value(report, "flop_per_nt", flops);
-    report_value(report, "gflops", gflops);
-    report_value(report, "peak_gflops", gflops / fraction);
-    report_value(report, "fraction", fraction);
-    report_value(report, "seconds_gemm", profile.gemm / (double)repeats);
-    report_value(report, "seconds_scan", profile.scan / (double)repeats);
-    report_value(report, "seconds_attention", profile.attention / (double)repeats);
-    report_value(report, "seconds_other", profile.other / (double)repeats);
-    report_value(report, "seconds_waiting", profile.waiting / (double)repeats);
-    report_count(report, "peak_bytes", profile.peak_bytes);
+    if (shape->what == BENCH_FORWARD) {
+        report_value(report, "flop_per_nt", samples->flops);
+        report_value(report, "gflops", gflops);
+        /* The peak that goes with the median fraction, so that the three figures agree. */
+        report_value(report, "peak_gflops", gflops / fraction);
+        report_value(report, "fraction", fraction);
+    }
+    report_profile(report, context, shape, samples, repeats);
     report_row(report);
 }
 
 /* A context of its own for each shape, so that peak_bytes is that shape's. */
-static enum ldar_status bench_shape(const struct bench *bench, const ldar_model *model, struct shape shape,
-                                    struct report *report, struct ldar_error *error)
+static enum ldar_status bench_shape(const struct bench *bench, const ldar_model *model, const struct shape *shape,
+                                    uint64_t sum, struct report *report, struct ldar_error *error)
 {
     struct ldar_context_options options = context_options(&bench->common);
-    struct sequences sequences;
-    struct samples samples;
+    struct work work;
+    struct samples samples = {.sum = sum};
     ldar_context *context;
-    size_t repeats = (size_t)bench->repeats;
-    options.threads = shape.threads;
+    const size_t repeats = (size_t)bench->repeats;
+    options.threads = shape->threads;
+    options.dtype = shape->dtype;
     enum ldar_status status = ldar_context_create(model, &options, &context, error);
     if (status != LDAR_OK)
         return status;
-    status = sequences_make(&shape, bench->common.seed, &sequences, error);
+    status = work_make(shape, bench->common.seed, &work, error);
     if (status == LDAR_OK) {
-        double flops = ldar_forward_flops(ldar_model_config(model), shape.length, (double)shape.ratio);
+        samples.flops = ldar_forward_flops(ldar_model_config(model), shape->length, (double)shape->ratio);
         samples.rate = malloc(repeats * sizeof(double));
         samples.fraction = malloc(repeats * sizeof(double));
         if (!samples.rate || !samples.fraction)
             status = fail(error, LDAR_ERROR_MEMORY, "out of memory");
         else
-            status = time_passes(context, &shape, &sequences, flops, repeats, &samples, error);
+            status = time_passes(context, shape, &work, repeats, &samples, error);
         if (status == LDAR_OK)
-            report_forward(report, bench, context, &shape, flops, &samples);
+            report_shape(report, bench, context, shape, &samples);
         free(samples.rate);
         free(samples.fraction);
-        sequences_free(&sequences);
+        work_free(&work);
     }
     ldar_context_destroy(context);
     return status;
 }
 
-static enum ldar_status bench_forward(const struct bench *bench, const ldar_model *model, struct report *report,
-                                      struct ldar_error *error)
+/* The index-th of the shapes that the lists span; those of one number of threads follow one another. */
+static struct shape shape_at(const struct bench *bench, size_t index)
 {
-    enum ldar_status status = LDAR_OK;
-    size_t shapes = bench->threads.count * bench->lengths.count * bench->batches.count * bench->ratios.count;
-    for (size_t i = 0; i < shapes && status == LDAR_OK; i++) {
-        size_t rest = i;
-        struct shape shape;
-        shape.ratio = (size_t)bench->ratios.item[rest % bench->ratios.count];
-        rest /= bench->ratios.count;
-        shape.batch = (size_t)bench->batches.item[rest % bench->batches.count];
-        rest /= bench->batches.count;
-        shape.length = (size_t)bench->lengths.item[rest % bench->lengths.count];
-        shape.threads = (int)bench->threads.item[rest / bench->lengths.count];
-        status = bench_shape(bench, model, shape, report, error);
+    struct shape shape = {.what = (enum bench_what)bench->what};
+    shape.ratio = (size_t)bench->ratios.item[index % bench->ratios.count];
+    index /= bench->ratios.count;
+    shape.batch = (size_t)bench->batches.item[index % bench->batches.count];
+    index /= bench->batches.count;
+    shape.length = (size_t)bench->lengths.item[index % bench->lengths.count];
+    index /= bench->lengths.count;
+    shape.dtype = (enum ldar_dtype)bench->dtypes.item[index % bench->dtypes.count];
+    shape.threads = (int)bench->threads.item[index / bench->dtypes.count];
+    return shape;
+}
+
+static enum ldar_status bench_passes(const struct bench *bench, const ldar_model *model, struct report *report,
+                                     struct ldar_error *error)
+{
+    const size_t of_dtype = bench->lengths.count * bench->batches.count * bench->ratios.count;
+    const size_t works = of_dtype * bench->dtypes.count;
+    uint64_t *sums = malloc(works * sizeof *sums); /* the number of threads changes none of them */
+    enum ldar_status status = sums ? LDAR_OK : fail(error, LDAR_ERROR_MEMORY, "out of memory");
+    for (size_t i = 0; i < works * bench->threads.count && status == LDAR_OK; i++) {
+        const struct shape shape = shape_at(bench, i);
+        if (i < works)
+            status = untimed_sum(bench, model, &shape, i % of_dtype == 0, &sums[i], error);
+        if (status == LDAR_OK)
+            status = bench_shape(bench, model, &shape, sums[i % works], report, error);
     }
+    free(sums);
     return status;
 }
 
@@ -201,7 +292,7 @@ static enum ldar_status measure(const struct bench *bench, struct report *report
     enum ldar_status status = open_model(bench, &model, error);
     if (status != LDAR_OK)
         return status;
-    status = bench_forward(bench, model, report, error);
+    status = bench_passes(bench, model, report, error);
     ldar_model_destroy(model);
     return status;
 }
@@ -217,9 +308,6 @@ static enum exit_status run(void *settings)
     }
     if (check_device(bench->common.device) != EXIT_DONE)
         return EXIT_FAILED;
-    for (size_t i = 0; i < bench->dtypes.count; i++)
-        if (check_arithmetic((enum ldar_dtype)bench->dtypes.item[i]) != EXIT_DONE)
-            return EXIT_FAILED;
     if (bench->threads.count == 0)
         bench->threads = (struct counts){1, {(uint64_t)ldar_cpu_count()}};
     if (measure(bench, &report, &error) != LDAR_OK)
@@ -241,10 +329,10 @@ static const struct option output_option = {
 static const struct option what_option = {
     .name = "what",
     .kind = OPTION_CHOICE,
-    .argument = "forward|kernels",
+    .argument = "forward|boundaries|kernels",
     .place = offsetof(struct bench, what),
     .initial = "forward",
-    .help = "The whole forward pass, or its kernels one by one.",
+    .help = "The whole forward pass; as far as boundaries, which is what segment computes; or kernels one by one.",
 };
 
 static const struct option preset_option = {
@@ -317,7 +405,7 @@ static const struct option dtype_option = {
     .argument = "f32|bf16",
     .place = offsetof(struct bench, dtypes),
     .initial = "f32",
-    .help = "Arithmetic.",
+    .help = "Arithmetic; where the CPU multiplies no bf16, that is f32 with weights rounded to bf16.",
 };
 
 static const struct option *const options[] = {&output_option,     &what_option,  &preset_option,   &option_model,
@@ -333,7 +421,8 @@ const struct command command_bench = {
         "Times forward passes over random A, C, G and T with fixed boundaries, and right before and after each pass "
         "the rate of multiply-adds in registers of the same threads: fraction is the median over the passes of what "
         "was reached of it. nt_per_s is the median, flop_per_nt the least arithmetic that the model takes; seconds_* "
-        "are those of one pass, summed over the threads.\n"
+        "are those of one pass, summed over the threads, and explained is what they add up to, of the time of all "
+        "threads. Each pass must give the bits of one that is not timed, on one thread, or the command fails.\n"
         "\n"
         "With --what kernels the library's scan, attention and norm are timed on one thread; the rate of the norm "
         "stands beside that of copying as much memory.\n"

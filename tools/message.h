@@ -6,7 +6,7 @@
 
 /*
  * What the program says on stderr: lines that begin with "ldar COMMAND: ", and
- * a progress bar. All of it from the main thread.
+ * a progress bar. All of it from one thread at a time.
  */
 
 enum loudness { MESSAGES_QUIET, MESSAGES_NORMAL, MESSAGES_VERBOSE };

@@ -5,12 +5,16 @@
 
 #include "formats/sequences.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-/* Windows shorter than this share a batch: enough rows for many cores, and a small part of a full window's memory. */
-static const size_t batch_nucleotides = 16384;
+/*
+ * Windows shorter than this share a batch, and so do whole ones when there are many threads: 32 tiles of 64 rows a
+ * thread leave little of a step to wait for, and are a small part of a full window's memory.
+ */
+enum { BATCH_NUCLEOTIDES = 16384, BATCH_OF_THREAD = 2048 };
 
 /* ---- input ---- */
 
@@ -212,11 +216,12 @@ static enum ldar_status room_reserve(struct room *room, const struct ldar_batch 
 
 /* ---- batches that fit ---- */
 
-/* Bytes for a batch: the context's, the results', and the cutter's two windows of nucleotides. */
+/* Bytes for a batch: the context's, the results' of two batches, and the cutter's four of nucleotides. */
 static size_t batch_bytes(const struct session *session, const struct room *room, size_t nucleotides)
 {
-    return ldar_context_bytes(session->context, nucleotides)
-           + nucleotides * (row_floats(room->wishes, room->width) * sizeof(float) + 4);
+    const size_t row =
+        row_floats(room->wishes, room->width) * sizeof(float) + (room->wishes & PIPELINE_BOUNDARY ? 1 : 0);
+    return ldar_context_bytes(session->context, nucleotides) + nucleotides * (2 * row + 4);
 }
 
 /* The most nucleotides, up to `most`, whose batch fits. */
@@ -241,9 +246,11 @@ static size_t mebibytes(size_t bytes)
 static enum ldar_status plan_windows(const struct input *input, const struct session *session, const struct room *room,
                                      struct window_plan *plan, struct ldar_error *error)
 {
-    size_t window = (size_t)input->window, max_bytes = (size_t)input->common.max_memory;
-    *plan = (struct window_plan){window, (size_t)overlap_of(input),
-                                 window > batch_nucleotides ? window : batch_nucleotides};
+    const size_t window = (size_t)input->window, max_bytes = (size_t)input->common.max_memory;
+    const size_t shared = BATCH_OF_THREAD * (size_t)ldar_context_threads(session->context);
+    *plan = (struct window_plan){window, (size_t)overlap_of(input), window};
+    plan->batch = plan->batch > BATCH_NUCLEOTIDES ? plan->batch : BATCH_NUCLEOTIDES;
+    plan->batch = plan->batch > shared ? plan->batch : shared;
     if (max_bytes == 0)
         return LDAR_OK;
     plan->batch = fitting(session, room, plan->batch, max_bytes);
@@ -315,29 +322,125 @@ static double fraction_done(const source *source, double nucleotides)
     return nucleotides / (double)progress.nucleotides * (double)progress.done / (double)progress.total;
 }
 
-static enum ldar_status run_batches(const struct session *session, const struct pipeline *pipeline, struct room *room,
-                                    window_cutter *cutter, const struct consumer *consumer, struct ldar_error *error)
+/* A batch on its way. Two take turns: while one is computed, the other is handed over and the one after it cut. */
+struct slot {
+    struct window_batch batch; /* no sequences: not cut yet, or none left */
+    struct room room;
+};
+
+/* What goes on beside a forward pass, in a thread of its own: the model waits for no file, as long as files keep up. */
+struct files {
+    const struct pipeline *pipeline;
+    const struct consumer *consumer;
+    window_cutter *cutter;
+    struct slot *slot; /* the batch before, to be handed over; then the batch after */
+    double done;       /* nucleotides handed over */
+    double seconds;    /* that reading and writing took */
+    enum ldar_status over, cut;
+    struct ldar_error over_error, cut_error;
+};
+
+static enum ldar_status cut_slot(struct files *files, struct slot *slot, struct ldar_error *error)
 {
-    struct window_batch batch;
-    double done = 0;
-    for (;;) {
-        enum ldar_status status = window_cutter_next(cutter, &batch, error);
-        if (status == LDAR_OK && batch.input.sequences == 0)
-            break;
-        if (status == LDAR_OK)
-            status = room_reserve(room, &batch.input, error);
-        if (status == LDAR_OK)
-            status = ldar_forward(session->context, &batch.input, NULL, &room->outputs, error);
-        if (status == LDAR_OK)
-            status = hand_over(room, &batch, consumer, error);
-        if (status != LDAR_OK)
-            return status;
-        for (size_t s = 0; s < batch.input.sequences; s++)
-            done += (double)(batch.windows[s].owned_end - batch.windows[s].owned_begin);
-        progress_update(done, fraction_done(pipeline->source, done));
+    const double start = seconds_now();
+    const enum ldar_status status = window_cutter_next(files->cutter, &slot->batch, error);
+    files->seconds += seconds_now() - start;
+    return status;
+}
+
+static enum ldar_status hand_over_slot(struct files *files, const struct slot *slot, struct ldar_error *error)
+{
+    const struct window_batch *batch = &slot->batch;
+    const double start = seconds_now();
+    const enum ldar_status status = hand_over(&slot->room, batch, files->consumer, error);
+    files->seconds += seconds_now() - start;
+    for (size_t s = 0; s < batch->input.sequences; s++)
+        files->done += (double)(batch->windows[s].owned_end - batch->windows[s].owned_begin);
+    if (status == LDAR_OK && batch->input.sequences > 0)
+        progress_update(files->done, fraction_done(files->pipeline->source, files->done));
+    return status;
+}
+
+static void *move_files(void *argument)
+{
+    struct files *files = argument;
+    files->cut = LDAR_OK;
+    files->over = hand_over_slot(files, files->slot, &files->over_error);
+    if (files->over == LDAR_OK)
+        files->cut = cut_slot(files, files->slot, &files->cut_error);
+    return NULL;
+}
+
+/* Seconds of a run, and nucleotides put through the model, those that windows share more than once. */
+struct account {
+    double started, computing, waiting, nucleotides;
+};
+
+/*
+ * Computes `slot`, and beside it moves the files of the other slot. Of several failures the one that would have come
+ * first if all had been done in turn is returned.
+ */
+static enum ldar_status compute_slot(const struct session *session, struct slot *slot, struct files *files,
+                                     struct account *account, struct ldar_error *error)
+{
+    pthread_t thread;
+    const int beside = pthread_create(&thread, NULL, move_files, files) == 0;
+    const double start = seconds_now();
+    enum ldar_status status = room_reserve(&slot->room, &slot->batch.input, error);
+    if (status == LDAR_OK)
+        status = ldar_forward(session->context, &slot->batch.input, NULL, &slot->room.outputs, error);
+    const double end = seconds_now();
+    if (beside)
+        pthread_join(thread, NULL);
+    else
+        move_files(files);
+    account->computing += end - start;
+    account->waiting += seconds_now() - end;
+    account->nucleotides += (double)slot->batch.input.offsets[slot->batch.input.sequences];
+    if (files->over != LDAR_OK) {
+        *error = files->over_error;
+        return files->over;
     }
-    progress_end(done);
-    return LDAR_OK;
+    if (status == LDAR_OK && files->cut != LDAR_OK) {
+        *error = files->cut_error;
+        return files->cut;
+    }
+    return status;
+}
+
+static enum ldar_status run_batches(const struct session *session, struct files *files, struct slot slots[2],
+                                    struct account *account, struct ldar_error *error)
+{
+    size_t turn = 0;
+    enum ldar_status status = cut_slot(files, &slots[turn], error);
+    while (status == LDAR_OK && slots[turn].batch.input.sequences > 0) {
+        files->slot = &slots[!turn];
+        status = compute_slot(session, &slots[turn], files, account, error);
+        turn = !turn;
+    }
+    return status == LDAR_OK ? hand_over_slot(files, &slots[!turn], error) : status;
+}
+
+/* Where the time went. */
+static void say_account(const struct session *session, const struct files *files, const struct account *account)
+{
+    const double seconds = seconds_now() - account->started;
+    struct ldar_profile profile;
+    ldar_context_profile(session->context, &profile);
+    say_detail("%.3f s: %.3f s computing, %.3f s waiting for files; reading and writing took %.3f s", seconds,
+               account->computing, account->waiting, files->seconds);
+    say_detail("%.0f nt computed for %.0f read: windows overlap", account->nucleotides, files->done);
+    say_detail("GEMM %.3f s, scan %.3f s, attention %.3f s, other %.3f s, waiting %.3f s, summed over %d threads",
+               profile.gemm, profile.scan, profile.attention, profile.other, profile.waiting,
+               ldar_context_threads(session->context));
+}
+
+static void say_unknown(const source *source)
+{
+    const struct source_progress progress = source_progress(source);
+    if (progress.unknown > 0)
+        say_note("%llu of %llu letters are N to the model", (unsigned long long)progress.unknown,
+                 (unsigned long long)progress.nucleotides);
 }
 
 enum ldar_status pipeline_run(const struct input *input, const struct session *session, const struct pipeline *pipeline,
@@ -346,25 +449,27 @@ enum ldar_status pipeline_run(const struct input *input, const struct session *s
     /* The tokens of a window are told by its boundaries. */
     if (wishes & PIPELINE_CHUNKS)
         wishes |= PIPELINE_BOUNDARY;
-    struct room room = {.outputs = {.size = sizeof room.outputs},
-                        .wishes = wishes,
-                        .width = ldar_model_config(session->model)->stage[0].width};
+    const struct room room = {.outputs = {.size = sizeof room.outputs},
+                              .wishes = wishes,
+                              .width = ldar_model_config(session->model)->stage[0].width};
+    struct slot slots[2] = {{.room = room}, {.room = room}};
+    struct files files = {.pipeline = pipeline, .consumer = consumer};
+    struct account account = {.started = seconds_now()};
     struct window_plan plan;
-    window_cutter *cutter = NULL;
     enum ldar_status status = plan_windows(input, session, &room, &plan, error);
     if (status == LDAR_OK)
-        status = window_cutter_create(pipeline->source, &plan, &cutter, error);
+        status = window_cutter_create(pipeline->source, &plan, &files.cutter, error);
     if (status == LDAR_OK) {
         progress_begin("nt");
-        status = run_batches(session, pipeline, &room, cutter, consumer, error);
+        status = run_batches(session, &files, slots, &account, error);
     }
     if (status == LDAR_OK) {
-        struct source_progress progress = source_progress(pipeline->source);
-        if (progress.unknown > 0)
-            say_note("%llu of %llu letters are N to the model", (unsigned long long)progress.unknown,
-                     (unsigned long long)progress.nucleotides);
+        progress_end(files.done);
+        say_account(session, &files, &account);
+        say_unknown(pipeline->source);
     }
-    window_cutter_destroy(cutter);
-    room_free(&room);
+    window_cutter_destroy(files.cutter);
+    room_free(&slots[0].room);
+    room_free(&slots[1].room);
     return status;
 }

@@ -18,13 +18,12 @@ enum exit_status check_device(int device)
     return EXIT_FAILED;
 }
 
-enum exit_status check_arithmetic(enum ldar_dtype dtype)
+void say_arithmetic(const ldar_context *context, enum ldar_dtype dtype)
 {
-    if (dtype == LDAR_F32)
-        return EXIT_DONE;
-    say_error("option --dtype: this build computes in f32 only; a model whose matrices are stored as bf16 is read and "
-              "computed in f32 without this option");
-    return EXIT_FAILED;
+    if (dtype != ldar_context_dtype(context))
+        say_note("the instruction set %s multiplies no %s: computing in %s, with weights rounded to %s",
+                 ldar_isa_name(ldar_context_isa(context)), ldar_dtype_name(dtype),
+                 ldar_dtype_name(ldar_context_dtype(context)), ldar_dtype_name(dtype));
 }
 
 struct ldar_context_options context_options(const struct common *common)
@@ -34,6 +33,8 @@ struct ldar_context_options context_options(const struct common *common)
         .threads = (int)common->threads,
         .isa = LDAR_ISA_AUTO,
         .gemm = (enum ldar_gemm)common->gemm,
+        .dtype = (enum ldar_dtype)common->dtype,
+        .pin = 1,
         .max_bytes = common->max_memory,
     };
 }
@@ -47,7 +48,7 @@ enum exit_status session_open(const struct common *common, struct session *sessi
         say_error("no model: name one with -m MODEL ('ldar init --preset 2m -o MODEL' makes an untrained one)");
         return EXIT_USAGE;
     }
-    if (check_device(common->device) != EXIT_DONE || check_arithmetic((enum ldar_dtype)common->dtype) != EXIT_DONE)
+    if (check_device(common->device) != EXIT_DONE)
         return EXIT_FAILED;
     if (ldar_model_load(common->model, &session->model, &error) != LDAR_OK)
         return failed(&error);
@@ -55,6 +56,7 @@ enum exit_status session_open(const struct common *common, struct session *sessi
         session_close(session);
         return failed(&error);
     }
+    say_arithmetic(session->context, options.dtype);
     ldar_model_describe(session->model, &session->info);
     session->provenance =
         (struct provenance){ldar_version(), common->command_line, common->model, session->info.sha256};

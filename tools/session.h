@@ -21,9 +21,11 @@ struct session {
 enum exit_status session_open(const struct common *common, struct session *session);
 void session_close(struct session *session);
 
-/* --device and --dtype that this build does not compute with end in a line on stderr and EXIT_FAILED. */
+/* A --device that this build does not compute with ends in a line on stderr and EXIT_FAILED. */
 enum exit_status check_device(int device);
-enum exit_status check_arithmetic(enum ldar_dtype dtype);
+
+/* Says so on stderr when the context does not compute in the type that was asked for. */
+void say_arithmetic(const ldar_context *context, enum ldar_dtype dtype);
 
 /* The context's options that common options stand for. */
 struct ldar_context_options context_options(const struct common *common);

@@ -39,7 +39,16 @@ struct ldar_context_options {
     int threads;         /* 0: ldar_cpu_count() */
     enum ldar_isa isa;   /* the instruction set, or LDAR_ISA_AUTO */
     enum ldar_gemm gemm; /* the GEMM provider, or LDAR_GEMM_AUTO */
-    size_t max_bytes;    /* refuse what needs more memory than this; 0: no limit */
+    /*
+     * LDAR_BF16: weights and what layers hand on are bfloat16 and multiplied as such; the residual stream, states,
+     * norms, routing, averages and all sums stay float32. Where the instruction set multiplies no bfloat16 (only the
+     * bf16 bundles do) the context computes in float32, with the layers' weights rounded to bfloat16. Embeddings, head,
+     * router and residual projection are used as they are.
+     */
+    enum ldar_dtype dtype;
+    /* 1: when `threads` is the number of CPUs of this process, each thread but the caller's is bound to one of them. */
+    int pin;
+    size_t max_bytes; /* refuse what needs more memory than this; 0: no limit */
 };
 
 /* `options` may be NULL: all fields 0. On failure *context is NULL. */
@@ -52,6 +61,7 @@ LDAR_API void ldar_context_destroy(ldar_context *context);
 
 /* What the context settled on. */
 LDAR_API enum ldar_isa ldar_context_isa(const ldar_context *context);
+LDAR_API enum ldar_dtype ldar_context_dtype(const ldar_context *context);
 LDAR_API int ldar_context_threads(const ldar_context *context);
 /* Name and version of the GEMM provider, as "packed 8x32" or "oneDNN 2.6.3"; valid as long as the context. */
 LDAR_API const char *ldar_context_gemm(const ldar_context *context);
@@ -114,12 +124,12 @@ LDAR_API void ldar_context_profile(const ldar_context *context, struct ldar_prof
 LDAR_API void ldar_context_reset_profile(ldar_context *context);
 
 /*
- * The multiply-add rate of `threads` threads in GFLOP/s, all at once, measured for about `seconds` with the
- * instruction set `isa` on registers alone: the limit to compare a rate with. LDAR_ERROR_UNSUPPORTED when isa does not
- * run here.
+ * The rate of multiply-adds of floats, or of dot products of bfloat16, of `threads` threads in GFLOP/s, all at once,
+ * measured for about `seconds` with the instruction set `isa` on registers alone: the limit to compare a rate with.
+ * LDAR_ERROR_UNSUPPORTED when isa does not run here or multiplies no such type.
  */
-LDAR_API LDAR_MUST_USE enum ldar_status ldar_measure_peak(enum ldar_isa isa, int threads, double seconds,
-                                                          double *gflops, struct ldar_error *error);
+LDAR_API LDAR_MUST_USE enum ldar_status ldar_measure_peak(enum ldar_isa isa, enum ldar_dtype dtype, int threads,
+                                                          double seconds, double *gflops, struct ldar_error *error);
 
 /*
  * The least arithmetic per nucleotide, in FLOP (a multiply-add counts as two), of a forward pass over sequences of

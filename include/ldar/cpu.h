@@ -16,9 +16,11 @@ LDAR_BEGIN_DECLS
 enum ldar_isa {
     LDAR_ISA_AUTO = 0, /* the best that this machine runs; LDAR_ISA in the environment caps it */
     LDAR_ISA_SCALAR = 1,
-    LDAR_ISA_AVX2 = 2,   /* AVX2 + FMA */
-    LDAR_ISA_AVX512 = 3, /* AVX-512 F, BW, DQ, VL (and AVX2 + FMA) */
-    LDAR_ISA_NEON = 4    /* AArch64 Advanced SIMD */
+    LDAR_ISA_AVX2 = 2,       /* AVX2 + FMA */
+    LDAR_ISA_AVX512 = 3,     /* AVX-512 F, BW, DQ, VL (and AVX2 + FMA) */
+    LDAR_ISA_NEON = 4,       /* AArch64 Advanced SIMD */
+    LDAR_ISA_AVX512BF16 = 5, /* AVX-512 with AVX512_BF16: float32 as LDAR_ISA_AVX512, and products of bfloat16 */
+    LDAR_ISA_NEONBF16 = 6    /* Advanced SIMD with FEAT_BF16: float32 as LDAR_ISA_NEON, and products of bfloat16 */
 };
 
 /* "scalar", "avx2", ...; "auto" for LDAR_ISA_AUTO, NULL for a number that names none. */

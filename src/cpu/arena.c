@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "arena.h"
 
+#include "pages.h"
+
 #include <assert.h>
 #include <stdint.h>
 #include <sys/mman.h>
@@ -38,6 +40,7 @@ int ldar_arena_map(struct ldar_arena *arena, size_t size)
         mmap(NULL, size ? size : 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED)
         return 0;
+    ldar_pages_advise(base, size);
     *arena = (struct ldar_arena){.base = base, .size = size};
     ASAN_POISON_MEMORY_REGION(base, size);
     return 1;

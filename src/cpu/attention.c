@@ -19,12 +19,13 @@ static void attention_task(const void *argument, size_t task, struct ldar_worker
     const struct ldar_cpu_stage *stage = job->stage;
     const size_t heads = stage->config->attention_heads, width = stage->width / heads, head = task % heads;
     const struct ldar_piece *piece = &device->piece[task / heads];
-    const float *q = device->z + (piece->first - piece->before) * stage->z_stride + head * width;
+    const size_t start = piece->first - piece->before;
+    const void *q = ldar_element(device, device->z, start * stage->z_stride + head * width);
     device->kernels->attention(&(struct ldar_attention_args){
-        .out = device->y[0] + (piece->first - piece->before) * stage->y_stride + head * width,
+        .out = ldar_element(device, device->y[0], start * stage->y_stride + head * width),
         .q = q,
-        .k = q + stage->width,
-        .v = q + 2 * stage->width,
+        .k = ldar_element(device, q, stage->width),
+        .v = ldar_element(device, q, 2 * stage->width),
         .cosine = stage->cosine,
         .sine = stage->sine,
         .length = piece->before + piece->length + piece->after,
@@ -84,6 +85,6 @@ void ldar_cpu_attention(struct ldar_device *device, struct ldar_cpu_stage *stage
         longest = length > longest ? length : longest;
     }
     attention_rotations(device, stage, longest);
-    ldar_cpu_cut(device, packed, LDAR_ATTENTION_QUERIES, LDAR_ATTENTION_QUERIES + 1);
+    ldar_cpu_cut(device, packed, LDAR_ATTENTION_QUERIES);
     ldar_parallel(&device->team, device->pieces * stage->config->attention_heads, attention_task, &job);
 }

@@ -29,21 +29,39 @@ static void matrix_rows(const void **row, const struct ldar_matrix *matrix, size
         row[i] = (const char *)matrix->data + ((first + i) * matrix->columns + column) * size;
 }
 
-static enum ldar_status pack_rows(struct ldar_device *device, struct ldar_gemm_weight *weight, const void **row,
-                                  size_t n, size_t k, enum ldar_dtype dtype, int swiglu, struct ldar_error *error)
+/* `rows` as a weight that multiplies elements of `kernels`. */
+static enum ldar_status pack_rows(struct ldar_device *device, const struct ldar_kernels *kernels,
+                                  struct ldar_gemm_weight *weight, const struct ldar_gemm_rows *rows,
+                                  struct ldar_error *error)
 {
-    const struct ldar_gemm_rows rows = {row, n, k, dtype, swiglu};
-    *weight = (struct ldar_gemm_weight){.provider = device->gemm, .n = n, .k = k, .swiglu = swiglu};
-    enum ldar_status status = device->gemm->prepare(device->kernels, &rows, device->team.threads, weight, error);
+    *weight = (struct ldar_gemm_weight){
+        .provider = device->gemm, .kernels = kernels, .n = rows->n, .k = rows->k, .swiglu = rows->swiglu};
+    enum ldar_status status = device->gemm->prepare(&device->team, rows, weight, error);
     device->weight_bytes += weight->bytes;
     return status;
 }
 
+/* Rows first .. first + count - 1 of a layer's matrix. */
 static enum ldar_status pack_matrix(struct ldar_device *device, struct ldar_gemm_weight *weight, const void **row,
-                                    const struct ldar_matrix *matrix, struct ldar_error *error)
+                                    const struct ldar_matrix *matrix, size_t first, size_t count,
+                                    struct ldar_error *error)
 {
-    matrix_rows(row, matrix, 0, matrix->rows, 0);
-    return pack_rows(device, weight, row, matrix->rows, matrix->columns, matrix->dtype, 0, error);
+    const struct ldar_gemm_rows rows = {row, count, matrix->columns, matrix->dtype, device->rounded, 0};
+    matrix_rows(row, matrix, first, count, 0);
+    return pack_rows(device, device->kernels, weight, &rows, error);
+}
+
+/* One or two matrices of the same shape, one above the other, that multiply floats unrounded. */
+static enum ldar_status pack_floats(struct ldar_device *device, struct ldar_gemm_weight *weight, const void **row,
+                                    const struct ldar_matrix *upper, const struct ldar_matrix *lower,
+                                    struct ldar_error *error)
+{
+    const size_t n = upper->rows + (lower ? lower->rows : 0);
+    const struct ldar_gemm_rows rows = {row, n, upper->columns, upper->dtype, 0, 0};
+    matrix_rows(row, upper, 0, upper->rows, 0);
+    if (lower)
+        matrix_rows(row + upper->rows, lower, 0, lower->rows, 0);
+    return pack_rows(device, device->floats, weight, &rows, error);
 }
 
 static enum ldar_status pack_direction(struct ldar_device *device, const struct ldar_cpu_stage *stage,
@@ -80,12 +98,16 @@ static enum ldar_status pack_swiglu(struct ldar_device *device, struct ldar_cpu_
         size_t first = b * SWIGLU_BLOCK, size = width - first < SWIGLU_BLOCK ? width - first : SWIGLU_BLOCK;
         matrix_rows(row, fc1, first, size, 0);
         matrix_rows(row + size, fc1, width + first, size, 0);
-        status = pack_rows(device, &layer->fc1[b], row, 2 * size, fc1->columns, fc1->dtype, 1, error);
+        const struct ldar_gemm_rows up_gate = {row, 2 * size, fc1->columns, fc1->dtype, device->rounded, 1};
+        status = pack_rows(device, device->kernels, &layer->fc1[b], &up_gate, error);
         if (status != LDAR_OK)
             break;
         matrix_rows(row, fc2, 0, fc2->rows, first);
-        status = pack_rows(device, &layer->fc2[b], row, fc2->rows, size, fc2->dtype, 0, error);
+        const struct ldar_gemm_rows down = {row, fc2->rows, size, fc2->dtype, device->rounded, 0};
+        status = pack_rows(device, device->kernels, &layer->fc2[b], &down, error);
     }
+    ldar_matrix_release_pages(device->parameters, fc1);
+    ldar_matrix_release_pages(device->parameters, fc2);
     return status;
 }
 
@@ -96,9 +118,14 @@ static enum ldar_status pack_layer(struct ldar_device *device, const struct ldar
     const int mamba = own->kind == 'm' || own->kind == 'M';
     const struct ldar_matrix *in = mamba ? &own->bimamba.in_proj : &own->attention.wqkv;
     const struct ldar_matrix *out = mamba ? &own->bimamba.out_proj : &own->attention.out_proj;
-    enum ldar_status status = pack_matrix(device, &layer->in, row, in, error);
+    const size_t steps = mamba ? stage->heads : 0;
+    enum ldar_status status = pack_matrix(device, &layer->in, row, in, 0, in->rows - steps, error);
+    if (status == LDAR_OK && mamba)
+        status = pack_matrix(device, &layer->step, row, in, in->rows - steps, steps, error);
+    ldar_matrix_release_pages(device->parameters, in);
     if (status == LDAR_OK)
-        status = pack_matrix(device, &layer->out, row, out, error);
+        status = pack_matrix(device, &layer->out, row, out, 0, out->rows, error);
+    ldar_matrix_release_pages(device->parameters, out);
     for (int d = 0; mamba && d < 2 && status == LDAR_OK; d++)
         status = pack_direction(device, stage, &layer->direction[d], &own->bimamba.direction[d], error);
     if (status == LDAR_OK && (own->kind == 'M' || own->kind == 'T'))
@@ -130,16 +157,18 @@ static size_t larger(size_t a, size_t b)
     return a > b ? a : b;
 }
 
-static void measure_stage(struct ldar_cpu_stage *stage, const struct ldar_stage_config *config)
+static void measure_stage(struct ldar_cpu_stage *stage, const struct ldar_stage_config *config, size_t element)
 {
     stage->config = config;
     stage->width = config->width;
     stage->inner = (size_t)config->expand * config->width;
     stage->heads = stage->inner / LDAR_HEAD;
     stage->rotary = strpbrk(config->encoder, "tT") || strpbrk(config->decoder, "tT") ? config->rotary : 0;
-    stage->x_stride = ldar_row_stride(stage->width);
-    stage->z_stride = ldar_row_stride(larger(2 * stage->inner + 2 * config->state + stage->heads, 3 * stage->width));
-    stage->y_stride = ldar_row_stride(larger(stage->inner, stage->width));
+    stage->x_stride = ldar_row_stride(stage->width, sizeof(float));
+    stage->z_stride = ldar_row_stride(larger(2 * stage->inner + 2 * config->state, 3 * stage->width), element);
+    stage->y_stride = ldar_row_stride(larger(stage->inner, stage->width), element);
+    stage->dt_stride = ldar_row_stride(stage->heads, sizeof(float));
+    stage->qk_stride = ldar_row_stride(2 * stage->width, sizeof(float));
 }
 
 static enum ldar_status pack_stage(struct ldar_device *device, size_t index, const void **row, struct ldar_error *error)
@@ -147,16 +176,13 @@ static enum ldar_status pack_stage(struct ldar_device *device, size_t index, con
     struct ldar_cpu_stage *stage = &device->stage[index];
     const int routed = index + 1 < device->parameters->config.stages;
     stage->own = &device->parameters->stage[index];
-    measure_stage(stage, &device->parameters->config.stage[index]);
+    measure_stage(stage, &device->parameters->config.stage[index], device->kernels->element);
     enum ldar_status status = pack_stack(device, stage, &stage->stack[LDAR_ENCODER], &stage->own->encoder, row, error);
     if (!routed || status != LDAR_OK)
         return status;
-    matrix_rows(row, &stage->own->router_q, 0, stage->width, 0);
-    matrix_rows(row + stage->width, &stage->own->router_k, 0, stage->width, 0);
-    status =
-        pack_rows(device, &stage->router, row, 2 * stage->width, stage->width, stage->own->router_q.dtype, 0, error);
+    status = pack_floats(device, &stage->router, row, &stage->own->router_q, &stage->own->router_k, error);
     if (status == LDAR_OK)
-        status = pack_matrix(device, &stage->residual, row, &stage->own->residual_proj, error);
+        status = pack_floats(device, &stage->residual, row, &stage->own->residual_proj, NULL, error);
     if (status == LDAR_OK)
         status = pack_stack(device, stage, &stage->stack[LDAR_DECODER], &stage->own->decoder, row, error);
     return status;
@@ -199,11 +225,11 @@ static size_t take(struct ldar_arena *arena, size_t *total, size_t count, float 
     return *total;
 }
 
-/* Arrays of `rows` times `stride` floats: SIZE_MAX / 8 stands for a number that is none. */
-static size_t product(size_t rows, size_t stride)
+/* Floats that `rows` rows of `stride` elements take: SIZE_MAX / 8 stands for a number that is none. */
+static size_t product(size_t rows, size_t stride, size_t element)
 {
-    size_t count;
-    return __builtin_mul_overflow(rows, stride, &count) ? SIZE_MAX / 8 : count;
+    size_t bytes;
+    return __builtin_mul_overflow(rows, stride * element, &bytes) ? SIZE_MAX / 8 : (bytes + 3) / sizeof(float);
 }
 
 /*
@@ -213,39 +239,44 @@ static size_t product(size_t rows, size_t stride)
 static size_t lay_out(struct ldar_device *device, const size_t *rows, int cut)
 {
     struct ldar_arena *arena = cut ? &device->arena : NULL;
-    size_t total = 0, z = 0, y = 0, states = 0, decays = 0, pieces = 0, tile = 0, hidden = 0, wide = 0;
-    float *piece = NULL;
+    const size_t element = device->kernels->element, all = sizeof(float);
+    size_t total = 0, z = 0, y = 0, dt = 0, pieces = 0, tile = 0, wide = 0;
+    float *elements[4] = {0};
     for (size_t s = 0; s < device->parameters->config.stages; s++) {
         struct ldar_cpu_stage *stage = &device->stage[s];
-        size_t segments = 2 * stage->heads * ldar_cpu_segments(stage, rows[s]);
-        take(arena, &total, product(rows[s], stage->x_stride), &device->x[s]);
-        take(arena, &total, product(rows[s], stage->rotary / 2), &stage->cosine);
-        take(arena, &total, product(rows[s], stage->rotary / 2), &stage->sine);
+        take(arena, &total, product(rows[s], stage->x_stride, all), &device->x[s]);
+        take(arena, &total, product(rows[s], stage->rotary / 2, all), &stage->cosine);
+        take(arena, &total, product(rows[s], stage->rotary / 2, all), &stage->sine);
         stage->positions = cut ? 0 : stage->positions;
-        z = larger(z, product(rows[s], stage->z_stride));
-        y = larger(y, product(rows[s], stage->y_stride));
-        states = larger(states, product(segments, ldar_ssd_state(stage->config->state)));
-        decays = larger(decays, segments);
-        pieces = larger(pieces, rows[s]);
-        tile = larger(tile, LDAR_TILE * larger(ldar_row_stride(stage->width), ldar_row_stride(stage->inner)));
-        hidden = larger(hidden, LDAR_TILE * ldar_row_stride(SWIGLU_BLOCK));
-        wide = larger(wide, larger(stage->z_stride, 2 * SWIGLU_BLOCK));
+        z = larger(z, larger(product(rows[s], stage->z_stride, element), product(rows[s], stage->qk_stride, all)));
+        y = larger(y, product(rows[s], stage->y_stride, element));
+        dt = larger(dt, product(rows[s], stage->dt_stride, all));
+        pieces = larger(pieces, product(rows[s], 1, sizeof *device->piece));
+        tile = larger(tile, LDAR_TILE * larger(ldar_row_stride(stage->width, all), ldar_row_stride(stage->inner, all)));
+        wide = larger(wide, larger(stage->z_stride, larger(stage->qk_stride, 2 * SWIGLU_BLOCK)));
     }
-    take(arena, &total, z, &device->z);
-    take(arena, &total, y, &device->y[0]);
-    take(arena, &total, y, &device->y[1]);
-    take(arena, &total, states, &device->state_end);
-    take(arena, &total, states, &device->state_begin);
-    take(arena, &total, decays, &device->segment_decay);
-    take(arena, &total, product(pieces, sizeof *device->piece / sizeof(float)), &piece);
-    if (cut)
-        device->piece = (struct ldar_piece *)(void *)piece;
+    take(arena, &total, z, &elements[0]);
+    take(arena, &total, y, &elements[1]);
+    take(arena, &total, ldar_cpu_two_outputs(device) ? y : 0, &elements[2]);
+    take(arena, &total, dt, &device->dt);
+    take(arena, &total, pieces, &elements[3]);
+    if (cut) {
+        device->z = device->work = elements[0];
+        device->y[0] = elements[1];
+        device->y[1] = elements[2];
+        device->piece = (struct ldar_piece *)(void *)elements[3];
+    }
     for (int i = 0; i < device->team.threads; i++) {
         struct ldar_worker *worker = &device->team.worker[i];
-        take(arena, &total, tile, &worker->tile);
-        take(arena, &total, hidden, &worker->hidden);
+        float *rows_of_tile = NULL, *hidden = NULL;
+        take(arena, &total, tile, &rows_of_tile);
+        take(arena, &total, LDAR_TILE * ldar_row_stride(SWIGLU_BLOCK, all), &hidden);
         take(arena, &total, device->gemm->in_place ? 0 : LDAR_TILE * wide, &worker->product);
         take(arena, &total, kernel_scratch(device), &worker->kernel);
+        if (cut) {
+            worker->tile = rows_of_tile;
+            worker->hidden = hidden;
+        }
     }
     return total;
 }
@@ -286,6 +317,7 @@ static void release_stack(struct ldar_device *device, struct ldar_cpu_stack *sta
     for (size_t i = 0; i < stack->layers; i++) {
         struct ldar_cpu_layer *layer = &stack->layer[i];
         device->gemm->release(&layer->in);
+        device->gemm->release(&layer->step);
         device->gemm->release(&layer->out);
         for (int d = 0; d < 2; d++) {
             free(layer->direction[d].conv_weight);
@@ -310,6 +342,7 @@ static void cpu_destroy(struct ldar_device *device)
     }
     ldar_arena_unmap(&device->arena);
     free(device->table);
+    free(device->dt_table);
     free(device->team.worker);
     free(device);
 }
@@ -321,8 +354,9 @@ static enum ldar_status make_table(struct ldar_device *device, struct ldar_error
     const struct ldar_cpu_layer *layer = &stage->stack[LDAR_ENCODER].layer[0];
     struct ldar_worker *worker = &device->team.worker[0];
     size_t rows[LDAR_MAX_STAGES] = {LDAR_SYMBOLS};
-    device->table = device_room(device, LDAR_SYMBOLS * stage->z_stride, sizeof *device->table);
-    if (!device->table)
+    device->table = device_room(device, LDAR_SYMBOLS * stage->z_stride, device->kernels->element);
+    device->dt_table = device_room(device, LDAR_SYMBOLS * stage->dt_stride, sizeof *device->dt_table);
+    if (!device->table || !device->dt_table)
         return ldar_fail(error, LDAR_ERROR_MEMORY, "no memory for the first layer's table");
     enum ldar_status status = cpu_reserve(device, rows, error);
     if (status != LDAR_OK)
@@ -330,14 +364,29 @@ static enum ldar_status make_table(struct ldar_device *device, struct ldar_error
     uint64_t mode;
     device->kernels->float_mode_enter(&mode);
     device->kernels->rms_norm(worker->tile, device->parameters->embeddings, layer->own->norm1, LDAR_SYMBOLS,
-                              stage->width, 1e-5f, (ptrdiff_t)ldar_row_stride(stage->width), (ptrdiff_t)stage->width);
-    device->gemm->multiply(
-        device->kernels, &layer->in,
-        &(struct ldar_gemm_call){
-            .c = device->table, .a = worker->tile, .c_stride = (ptrdiff_t)stage->z_stride, .rows = LDAR_SYMBOLS},
-        worker);
+                              stage->width, 1e-5f, (ptrdiff_t)ldar_row_stride(stage->width, device->kernels->element),
+                              (ptrdiff_t)stage->width);
+    struct ldar_gemm_call call = {
+        .c = device->table, .a = worker->tile, .c_stride = (ptrdiff_t)stage->z_stride, .rows = LDAR_SYMBOLS};
+    device->gemm->multiply(&layer->in, &call, worker);
+    call.c = device->dt_table;
+    call.c_stride = (ptrdiff_t)stage->dt_stride;
+    call.mode = LDAR_GEMM_FLOATS;
+    if (layer->step.n)
+        device->gemm->multiply(&layer->step, &call, worker);
     device->kernels->float_mode_leave(mode);
     return LDAR_OK;
+}
+
+/* bfloat16 where the instruction set multiplies it, else floats with weights that are rounded to it. */
+static void choose_kernels(struct ldar_device *device, enum ldar_dtype dtype)
+{
+    device->floats = ldar_isa_kernels(device->isa, LDAR_F32);
+    device->kernels = ldar_isa_kernels(device->isa, dtype);
+    device->rounded = !device->kernels;
+    device->dtype = device->kernels ? dtype : LDAR_F32;
+    if (!device->kernels)
+        device->kernels = device->floats;
 }
 
 static enum ldar_status choose(struct ldar_device *device, const struct ldar_context_options *options,
@@ -346,10 +395,14 @@ static enum ldar_status choose(struct ldar_device *device, const struct ldar_con
     enum ldar_status status = ldar_isa_choose(options->isa, &device->isa, error);
     if (status != LDAR_OK)
         return status;
-    device->kernels = ldar_isa_kernels(device->isa);
+    choose_kernels(device, options->dtype);
     device->gemm = ldar_gemm_find(options->gemm, device->kernels);
     if (!device->gemm)
         return ldar_fail(error, LDAR_ERROR_UNSUPPORTED, "the GEMM \"%s\" is not in this build",
+                         ldar_gemm_name(options->gemm));
+    if (device->dtype == LDAR_BF16 && device->gemm->kind != LDAR_GEMM_PACKED)
+        return ldar_fail(error, LDAR_ERROR_UNSUPPORTED,
+                         "the GEMM \"%s\" multiplies float32 only: choose auto or packed for bfloat16",
                          ldar_gemm_name(options->gemm));
     status = device->gemm->open(device->kernels, device->team.threads, device->gemm_name, error);
     if (status != LDAR_OK && options->gemm == LDAR_GEMM_AUTO) {
@@ -374,6 +427,8 @@ static enum ldar_status fill(struct ldar_device *device, const struct ldar_conte
         status = ldar_fail(error, LDAR_ERROR_MEMORY, "no memory for %d threads", threads);
     for (int i = 0; status == LDAR_OK && i < threads; i++)
         device->team.worker[i].index = i;
+    if (status == LDAR_OK && options->pin)
+        ldar_team_pin(&device->team);
     for (size_t s = 0; status == LDAR_OK && s < device->parameters->config.stages; s++)
         status = pack_stage(device, s, row, error);
     free(row);
@@ -382,9 +437,8 @@ static enum ldar_status fill(struct ldar_device *device, const struct ldar_conte
     return status;
 }
 
-static enum ldar_status cpu_create(const struct ldar_parameters *parameters,
-                                   const struct ldar_context_options *options, struct ldar_device **out,
-                                   struct ldar_error *error)
+static enum ldar_status cpu_create(const struct ldar_parameters *parameters, const struct ldar_context_options *options,
+                                   struct ldar_device **out, struct ldar_error *error)
 {
     struct ldar_device *device = calloc(1, sizeof *device);
     *out = NULL;
@@ -415,9 +469,9 @@ static void embed_task(const void *argument, size_t tile, struct ldar_worker *wo
     const struct ldar_device *device = job->device;
     const size_t first = tile * LDAR_TILE, width = device->stage[0].width;
     (void)worker;
-    device->kernels->embed(device->x[0] + first * device->stage[0].x_stride, device->parameters->embeddings,
-                           job->ids + first, ldar_tile_rows(job->rows, tile), width,
-                           (ptrdiff_t)device->stage[0].x_stride, (ptrdiff_t)width);
+    device->floats->embed(device->x[0] + first * device->stage[0].x_stride, device->parameters->embeddings,
+                          job->ids + first, ldar_tile_rows(job->rows, tile), width,
+                          (ptrdiff_t)device->stage[0].x_stride, (ptrdiff_t)width);
 }
 
 static void cpu_embed(struct ldar_device *device, const uint8_t *ids, const struct ldar_packed *packed)
@@ -433,8 +487,8 @@ static void head_task(const void *argument, size_t tile, struct ldar_worker *wor
     const struct ldar_device *device = job->device;
     const size_t first = tile * LDAR_TILE, stride = device->stage[0].x_stride;
     (void)worker;
-    device->kernels->head(job->out + first * LDAR_SYMBOLS, device->x[0] + first * stride, device->parameters->head,
-                          ldar_tile_rows(job->rows, tile), device->stage[0].width, LDAR_SYMBOLS, (ptrdiff_t)stride);
+    device->floats->head(job->out + first * LDAR_SYMBOLS, device->x[0] + first * stride, device->parameters->head,
+                         ldar_tile_rows(job->rows, tile), device->stage[0].width, LDAR_SYMBOLS, (ptrdiff_t)stride);
 }
 
 static void cpu_head(struct ldar_device *device, const struct ldar_packed *packed, float *logits)
@@ -488,6 +542,11 @@ static enum ldar_isa cpu_isa(const struct ldar_device *device)
     return device->isa;
 }
 
+static enum ldar_dtype cpu_dtype(const struct ldar_device *device)
+{
+    return device->dtype;
+}
+
 static int cpu_threads(const struct ldar_device *device)
 {
     return device->team.threads;
@@ -514,6 +573,7 @@ const struct ldar_backend ldar_cpu_backend = {
     .profile = cpu_profile,
     .reset_profile = cpu_reset_profile,
     .isa = cpu_isa,
+    .dtype = cpu_dtype,
     .threads = cpu_threads,
     .gemm = cpu_gemm,
 };

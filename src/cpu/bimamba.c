@@ -1,152 +1,117 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "device.h"
 
-#include <string.h>
-
 /*
- * The scans of a BiMamba-2 layer. A task is a group of heads of one direction of one piece of a sequence. Heads do not
- * mix, so the size of the group, which shares the convolution of B and C and their product, is free to follow the
- * number of threads: it changes no bit.
+ * The scans of a BiMamba-2 layer. A task is a group of heads of one sequence, whole or half of their columns, in one
+ * direction or in both. Neither heads nor columns mix, so the size of the group, which shares the convolution of B and
+ * C and their product, is free to follow the number of threads: it changes no bit. A task of both directions scans from
+ * left to right first; the second scan then leaves its y where its x was, and the memory for it is not needed.
  *
- * A long sequence of a stage with few heads is cut into segments to have work for all cores. Its states at the
- * segments' borders come first: every segment's state from zero, then one pass over the segments in scan order,
- * S_begin(next) = decay S_begin + S_end, then the scan proper. That changes bits, so it is decided by the shape alone.
+ * Road not taken: cutting a long sequence into segments and finding the states between them first, for machines with
+ * more cores than a layer has heads and columns to hand out. It costs 0.43 of a scan, and since it changes bits it
+ * would have to be paid on every machine.
  */
-enum {
-    SEGMENT = 8192,        /* tokens; the pass for the states costs 0.43 of a scan, so none below twice this length */
-    ENOUGH_DIRECTIONS = 32 /* heads in both directions from which a sequence is never cut */
-};
-
-size_t ldar_cpu_segments(const struct ldar_cpu_stage *stage, size_t rows)
-{
-    return 2 * stage->heads < ENOUGH_DIRECTIONS && rows >= 2 * SEGMENT ? rows / SEGMENT + rows / (2 * SEGMENT) : 0;
-}
-
 struct scan_job {
     struct ldar_device *device;
     const struct ldar_cpu_stage *stage;
     const struct ldar_cpu_layer *layer;
-    size_t groups, group; /* of heads, and the heads of one */
-    int states;           /* only the states of segments are wanted */
+    size_t group, groups; /* heads of a task, and groups of heads */
+    size_t halves;        /* 1, or 2: columns are halved too */
+    size_t directions;    /* tasks that the two directions are, 1 or 2 */
 };
 
-/* Where the states of a segment's heads from `head` on stand. */
-static size_t scan_state(const struct scan_job *job, const struct ldar_piece *piece, size_t direction, size_t head)
+/* One direction of `heads` heads from `head` on, in `width` columns from `column` on. */
+static void scan(const struct scan_job *job, const struct ldar_piece *piece, size_t direction, size_t head,
+                 size_t column, const struct ldar_worker *worker)
 {
-    return ((piece->segment * 2 + direction) * job->stage->heads + head) * ldar_ssd_state(job->stage->config->state);
-}
-
-static float *scan_decay(const struct scan_job *job, const struct ldar_piece *piece, size_t direction, size_t head)
-{
-    return job->device->segment_decay + (piece->segment * 2 + direction) * job->stage->heads + head;
-}
-
-static void scan_task(const void *argument, size_t task, struct ldar_worker *worker)
-{
-    const struct scan_job *job = argument;
     const struct ldar_device *device = job->device;
     const struct ldar_cpu_stage *stage = job->stage;
-    const struct ldar_piece *piece = &device->piece[task / (2 * job->groups)];
-    const size_t direction = task / job->groups % 2, head = task % job->groups * job->group;
-    const size_t behind = direction ? piece->after : piece->before, ahead = direction ? piece->before : piece->after;
-    const int segment = piece->segment != SIZE_MAX;
-    if (job->states && (!segment || !ahead))
-        return;
     const struct ldar_cpu_direction *own = &job->layer->direction[direction];
     const size_t inner = stage->inner, state = stage->config->state, channels = inner + 2 * state;
     const size_t start = direction ? piece->first + piece->length - 1 : piece->first;
+    const size_t offset = head * LDAR_HEAD + column, z = start * stage->z_stride + inner;
+    const int in_place = direction && device->in_place;
     const ptrdiff_t sign = direction ? -1 : 1, z_stride = sign * (ptrdiff_t)stage->z_stride;
-    const float *x = device->z + start * stage->z_stride + inner, *taps = own->conv_weight;
-    const float *bias = own->own->conv_bias;
+    const float *taps = own->conv_weight, *bias = own->own->conv_bias;
     device->kernels->ssd_scan(&(struct ldar_ssd_args){
-        .y = job->states ? NULL : device->y[direction] + start * stage->y_stride + head * LDAR_HEAD,
-        .state_out = job->states ? device->state_end + scan_state(job, piece, direction, head) : NULL,
-        .decay_out = job->states ? scan_decay(job, piece, direction, head) : NULL,
-        .x = x + head * LDAR_HEAD,
-        .b = x + inner,
-        .c = x + inner + state,
-        .dt = x + channels + head,
-        .conv_weight_x = taps + head * LDAR_HEAD,
+        .y = in_place ? ldar_element(device, device->z, z + offset)
+                      : ldar_element(device, device->y[direction], start * stage->y_stride + offset),
+        .x = ldar_element(device, device->z, z + offset),
+        .b = ldar_element(device, device->z, z + inner),
+        .c = ldar_element(device, device->z, z + inner + state),
+        .dt = device->dt + start * stage->dt_stride + head,
+        .conv_weight_x = taps + offset,
         .conv_weight_b = taps + inner,
         .conv_weight_c = taps + inner + state,
-        .conv_bias_x = bias + head * LDAR_HEAD,
+        .conv_bias_x = bias + offset,
         .conv_bias_b = bias + inner,
         .conv_bias_c = bias + inner + state,
         .dt_bias = own->own->dt_bias + head,
         .a = own->rate + head,
         .d = own->own->d + head,
-        .state_in =
-            !job->states && segment && behind ? device->state_begin + scan_state(job, piece, direction, head) : NULL,
         .length = piece->length,
         .heads = stage->heads - head < job->group ? stage->heads - head : job->group,
         .state = state,
-        .history = behind < LDAR_CONV_TAPS - 1 ? behind : LDAR_CONV_TAPS - 1,
-        .y_stride = sign * (ptrdiff_t)stage->y_stride,
+        .width = LDAR_HEAD / job->halves,
+        .y_stride = in_place ? z_stride : sign * (ptrdiff_t)stage->y_stride,
         .x_stride = z_stride,
         .bc_stride = z_stride,
-        .dt_stride = z_stride,
+        .dt_stride = sign * (ptrdiff_t)stage->dt_stride,
         .conv_stride = (ptrdiff_t)channels,
         .scratch = worker->kernel,
     });
-    ldar_lap(worker, LDAR_CLOCK_SCAN);
 }
 
-/* The states before every segment of one head in one direction, from those after each. */
-static void scan_join(const void *argument, size_t task, struct ldar_worker *worker)
+static void scan_task(const void *argument, size_t task, struct ldar_worker *worker)
 {
     const struct scan_job *job = argument;
-    const struct ldar_device *device = job->device;
-    const size_t direction = task / job->stage->heads, head = task % job->stage->heads;
-    const size_t size = ldar_ssd_state(job->stage->config->state);
-    const struct ldar_piece *before = NULL;
-    for (size_t i = 0; i < device->pieces; i++) {
-        const struct ldar_piece *piece = &device->piece[direction ? device->pieces - 1 - i : i];
-        int opens = (direction ? piece->after : piece->before) == 0;
-        if (piece->segment == SIZE_MAX || opens) {
-            before = piece;
-            continue;
-        }
-        const float *end = device->state_end + scan_state(job, before, direction, head);
-        const float *begin = device->state_begin + scan_state(job, before, direction, head);
-        float *now = device->state_begin + scan_state(job, piece, direction, head);
-        float decay = *scan_decay(job, before, direction, head);
-        int first = (direction ? before->after : before->before) == 0;
-        for (size_t n = 0; n < size; n++)
-            now[n] = first ? end[n] : decay * begin[n] + end[n];
-        before = piece;
-    }
+    const size_t half = task % job->halves, group = task / job->halves % job->groups;
+    const size_t rest = task / job->halves / job->groups, direction = rest % job->directions;
+    const struct ldar_piece *piece = &job->device->piece[rest / job->directions];
+    for (size_t d = direction; d < 2; d += job->directions)
+        scan(job, piece, d, group * job->group, half * LDAR_HEAD / 2, worker);
     ldar_lap(worker, LDAR_CLOCK_SCAN);
 }
 
 /* As many heads a task as leave an equal share, or at least four tasks, for each thread. */
-static size_t scan_group(const struct ldar_device *device, const struct ldar_cpu_stage *stage)
+static void scan_share(struct scan_job *job)
 {
-    const size_t threads = (size_t)device->team.threads;
-    size_t group = stage->heads < LDAR_CPU_HEADS ? stage->heads : LDAR_CPU_HEADS;
-    for (; group > 1; group--) {
-        size_t tasks = device->pieces * 2 * ((stage->heads + group - 1) / group);
-        int equal = stage->heads % group == 0 && tasks % threads == 0;
+    const size_t threads = (size_t)job->device->team.threads, heads = job->stage->heads;
+    const size_t units = job->device->pieces * job->directions;
+    for (job->group = heads < LDAR_CPU_HEADS ? heads : LDAR_CPU_HEADS; job->group > 1; job->group--) {
+        size_t tasks = units * ((heads + job->group - 1) / job->group);
+        int equal = heads % job->group == 0 && tasks % threads == 0;
         if (equal || tasks >= 4 * threads)
             break;
     }
-    return group;
+    job->groups = (heads + job->group - 1) / job->group;
+    job->halves = units * heads < threads ? 2 : 1;
+}
+
+/*
+ * Whether a task takes both directions. Groups of fewer than four heads pay too much for what a group shares: rather
+ * than into such, the work is cut into directions.
+ */
+static int scan_both(const struct ldar_device *device, const struct ldar_cpu_stage *stage, size_t pieces)
+{
+    const size_t threads = (size_t)device->team.threads;
+    return threads == 1 || pieces * stage->heads >= 4 * threads;
+}
+
+int ldar_cpu_two_outputs(const struct ldar_device *device)
+{
+    int two = 0;
+    for (size_t s = 0; s < device->parameters->config.stages; s++)
+        two |= !scan_both(device, &device->stage[s], 1);
+    return two;
 }
 
 void ldar_cpu_bimamba(struct ldar_device *device, const struct ldar_cpu_stage *stage,
                       const struct ldar_cpu_layer *layer, const struct ldar_packed *packed)
 {
-    ldar_cpu_cut(device, packed, SEGMENT, 2 * stage->heads < ENOUGH_DIRECTIONS ? 2 * SEGMENT : SIZE_MAX);
-    struct scan_job job = {.device = device, .stage = stage, .layer = layer, .group = scan_group(device, stage)};
-    job.groups = (stage->heads + job.group - 1) / job.group;
-    const size_t tasks = device->pieces * 2 * job.groups;
-    int cut = 0;
-    for (size_t i = 0; i < device->pieces; i++)
-        cut |= device->piece[i].segment != SIZE_MAX;
-    if (cut) {
-        job.states = 1;
-        ldar_parallel(&device->team, tasks, scan_task, &job);
-        ldar_parallel(&device->team, 2 * stage->heads, scan_join, &job);
-        job.states = 0;
-    }
-    ldar_parallel(&device->team, tasks, scan_task, &job);
+    ldar_cpu_cut(device, packed, SIZE_MAX);
+    device->in_place = scan_both(device, stage, device->pieces);
+    struct scan_job job = {device, stage, layer, .directions = device->in_place ? 1 : 2};
+    scan_share(&job);
+    ldar_parallel(&device->team, device->pieces * job.directions * job.groups * job.halves, scan_task, &job);
 }

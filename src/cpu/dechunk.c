@@ -2,7 +2,7 @@
 #include "device.h"
 
 /*
- * Dechunking: both moving averages over a sequence's chunks, into z, by blocks of columns, which do not mix; then each
+ * Dechunking: both moving averages over a sequence's chunks by blocks of columns, which do not mix; then each
  * row takes its chunk's average and adds the residual projection of the encoder's output, which x still holds.
  */
 enum { EMA_COLUMNS = 64 };
@@ -24,12 +24,12 @@ static void dechunk_average(const void *argument, size_t task, struct ldar_worke
     const size_t column = task % job->blocks * EMA_COLUMNS, first = offsets[sequence];
     const size_t count = offsets[sequence + 1] - first;
     const size_t width = job->stage->width - column < EMA_COLUMNS ? job->stage->width - column : EMA_COLUMNS;
-    float *out = job->device->z + first * (size_t)job->stride + column;
+    float *out = job->device->work + first * (size_t)job->stride + column;
     const float *in = job->inner + first * (size_t)job->inner_stride + column;
     const float *prob = job->routing->chunk_prob + first;
     (void)worker;
     for (int reverse = 0; reverse < 2; reverse++)
-        job->device->kernels->ema(out, in, prob, count, width, reverse, job->stride, job->inner_stride);
+        job->device->floats->ema(out, in, prob, count, width, reverse, job->stride, job->inner_stride);
 }
 
 static void dechunk_expand(const void *argument, size_t tile, struct ldar_worker *worker)
@@ -40,14 +40,17 @@ static void dechunk_expand(const void *argument, size_t tile, struct ldar_worker
     const ptrdiff_t stride = (ptrdiff_t)stage->x_stride;
     float *x = job->x + first * stage->x_stride;
     ldar_cpu_operand(stage, x, rows, worker);
-    job->device->kernels->expand(x, job->device->z, stage->own->residual_bias, job->routing->chunk + first, rows,
-                                 stage->width, stride, job->stride);
+    job->device->floats->expand(x, job->device->work, stage->own->residual_bias, job->routing->chunk + first, rows,
+                                stage->width, stride, job->stride);
     ldar_lap(worker, LDAR_CLOCK_OTHER);
-    ldar_cpu_multiply(
-        job->device, &stage->residual,
-        &(struct ldar_gemm_call){
-            .c = x, .a = worker->tile, .c_stride = stride, .rows = rows, .add = 1, .next = &stage->residual},
-        worker);
+    ldar_cpu_multiply(&stage->residual,
+                      &(struct ldar_gemm_call){.c = x,
+                                               .a = worker->tile,
+                                               .c_stride = stride,
+                                               .rows = rows,
+                                               .mode = LDAR_GEMM_ADD,
+                                               .next = &stage->residual},
+                      worker);
 }
 
 void ldar_cpu_dechunk(struct ldar_device *device, size_t index, const struct ldar_packed *packed,
@@ -60,7 +63,7 @@ void ldar_cpu_dechunk(struct ldar_device *device, size_t index, const struct lda
         .routing = routing,
         .inner = device->x[index + 1],
         .inner_stride = (ptrdiff_t)device->stage[index + 1].x_stride,
-        .stride = (ptrdiff_t)ldar_row_stride(stage->width),
+        .stride = (ptrdiff_t)ldar_row_stride(stage->width, sizeof(float)),
         .x = device->x[index],
         .rows = packed->rows,
         .blocks = (stage->width + EMA_COLUMNS - 1) / EMA_COLUMNS,

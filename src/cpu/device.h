@@ -25,7 +25,8 @@ struct ldar_cpu_direction {
 
 struct ldar_cpu_layer {
     const struct ldar_layer *own;
-    struct ldar_gemm_weight in, out; /* in_proj and out_proj, or Wqkv and out_proj */
+    struct ldar_gemm_weight in, out; /* in_proj but for its last H rows, and out_proj; or Wqkv and out_proj */
+    struct ldar_gemm_weight step;    /* the last H rows of in_proj, whose products are step sizes */
     struct ldar_cpu_direction direction[2];
     size_t blocks;                      /* SwiGLU in blocks of its width, so that what lies between stays in L2 */
     struct ldar_gemm_weight *fc1, *fc2; /* (blocks) */
@@ -43,6 +44,8 @@ struct ldar_cpu_stage {
     size_t rotary;                  /* rotated columns of its attention heads; 0 where it has none */
     size_t x_stride;                /* of x */
     size_t z_stride, y_stride;      /* of the projected rows and of a mixer's outputs, for every layer of the stage */
+    size_t dt_stride;               /* of the step sizes */
+    size_t qk_stride;               /* of the router's q and k */
     struct ldar_cpu_stack stack[2]; /* by enum ldar_stack_part */
     struct ldar_gemm_weight router; /* (2D, D): q above k */
     struct ldar_gemm_weight residual;
@@ -51,22 +54,25 @@ struct ldar_cpu_stage {
     size_t positions;
 };
 
-/* A stretch of one sequence that is one task's: the sequence, or a segment of a long one. */
+/* A stretch of one sequence that is one task's. */
 struct ldar_piece {
     size_t first, length; /* rows */
     size_t before, after; /* rows of the sequence on both sides */
-    size_t segment;       /* index among the segments of all cut sequences, or SIZE_MAX */
 };
 
 struct ldar_device {
     const struct ldar_parameters *parameters;
-    const struct ldar_kernels *kernels;
+    const struct ldar_kernels *kernels; /* of the layers: their elements are the activations' */
+    const struct ldar_kernels *floats;  /* of what is float32 in any case: residual stream, routing, dechunking, head */
+    enum ldar_dtype dtype;              /* of the elements */
+    int rounded;                        /* 1: bfloat16 was asked for, and floats compute with weights rounded to it */
     const struct ldar_gemm_provider *gemm;
     char gemm_name[64];
     enum ldar_isa isa;
     struct ldar_team team;
     struct ldar_cpu_stage stage[LDAR_MAX_STAGES];
-    float *table;        /* (7, z_stride of stage 0): the first layer's projection of each symbol */
+    void *table;         /* (7, z_stride of stage 0) elements: the first layer's projection of each symbol */
+    float *dt_table;     /* (7, dt_stride of stage 0): and its step sizes */
     const uint8_t *ids;  /* the symbols in x[0], until its encoder has run */
     size_t weight_bytes; /* all that the device holds beside the arena */
     size_t peak_bytes;
@@ -74,12 +80,20 @@ struct ldar_device {
     size_t rows[LDAR_MAX_STAGES]; /* that the arena has room for */
     struct ldar_arena arena;
     float *x[LDAR_MAX_STAGES];
-    float *z;    /* (rows, z_stride): projected rows; the router's q and k; the chunks' averages */
-    float *y[2]; /* (rows, y_stride): what each direction, or the attention, gives */
-    float *state_end, *state_begin, *segment_decay; /* (segments, 2, H, state), twice, and (segments, 2, H) */
-    struct ldar_piece *piece;                       /* (pieces) of the rows at work; room for one per row */
+    void *z;                  /* (rows, z_stride) elements: projected rows */
+    float *work;              /* the same place as floats: the router's q and k; the chunks' averages */
+    float *dt;                /* (rows, dt_stride): step sizes before bias and softplus */
+    void *y[2];               /* (rows, y_stride) elements: what each direction, or the attention, gives */
+    int in_place;             /* 1: the scan from right to left leaves its y where its x was, in z */
+    struct ldar_piece *piece; /* (pieces) of the rows at work; room for one per row */
     size_t pieces;
 };
+
+/* Element `index` of an array of the device's elements. */
+static inline void *ldar_element(const struct ldar_device *device, const void *array, size_t index)
+{
+    return (char *)(uintptr_t)array + index * device->kernels->element;
+}
 
 /* ---- how the steps are cut ---- */
 
@@ -103,15 +117,12 @@ void ldar_cpu_bimamba(struct ldar_device *device, const struct ldar_cpu_stage *s
                       const struct ldar_cpu_layer *layer, const struct ldar_packed *packed);
 void ldar_cpu_attention(struct ldar_device *device, struct ldar_cpu_stage *stage, const struct ldar_packed *packed);
 
-/*
- * Finds the pieces of the packed rows: sequences that are not empty, those of at least `longest` rows in segments of
- * `length`. Never more pieces than rows.
- */
-void ldar_cpu_cut(struct ldar_device *device, const struct ldar_packed *packed, size_t length, size_t longest);
-/* Most segments whose states a scan over `rows` rows of a stage keeps. */
-size_t ldar_cpu_segments(const struct ldar_cpu_stage *stage, size_t rows);
+/* Finds the pieces of the packed rows: sequences that are not empty, in stretches of `length` rows at most. */
+void ldar_cpu_cut(struct ldar_device *device, const struct ldar_packed *packed, size_t length);
 /* Most heads of one scan task: their states, 32 KiB each at N = 128, share L2 with the tile. */
 enum { LDAR_CPU_HEADS = 8 };
+/* Whether a scan may ever need room for the y of both directions. */
+int ldar_cpu_two_outputs(const struct ldar_device *device);
 
 /* ---- tiles ---- */
 
@@ -120,13 +131,13 @@ void ldar_cpu_swiglu(const struct ldar_device *device, const struct ldar_cpu_sta
                      const struct ldar_cpu_layer *layer, float *x, size_t rows, const struct ldar_gemm_weight *next,
                      struct ldar_worker *worker);
 
-/* worker->tile (rows, D) = x, as an operand. */
+/* worker->tile (rows, D) floats = x, for the router's and the residual's products. */
 void ldar_cpu_operand(const struct ldar_cpu_stage *stage, const float *x, size_t rows, struct ldar_worker *worker);
 
-static inline void ldar_cpu_multiply(const struct ldar_device *device, const struct ldar_gemm_weight *weight,
-                                     const struct ldar_gemm_call *call, struct ldar_worker *worker)
+static inline void ldar_cpu_multiply(const struct ldar_gemm_weight *weight, const struct ldar_gemm_call *call,
+                                     struct ldar_worker *worker)
 {
-    device->gemm->multiply(device->kernels, weight, call, worker);
+    weight->provider->multiply(weight, call, worker);
     ldar_lap(worker, LDAR_CLOCK_GEMM);
 }
 

@@ -62,35 +62,50 @@ int ldar_gemm_built(enum ldar_gemm gemm)
     return ldar_gemm_find(gemm, &any) != NULL;
 }
 
-const float *ldar_gemm_row(const struct ldar_gemm_rows *rows, size_t i, float *room)
+static float widen(uint16_t half)
 {
-    if (rows->dtype == LDAR_F32)
-        return rows->row[i];
-    const uint16_t *half = rows->row[i];
-    for (size_t k = 0; k < rows->k; k++) {
-        uint32_t bits = (uint32_t)half[k] << 16;
-        memcpy(room + k, &bits, sizeof bits);
-    }
-    return room;
+    uint32_t bits = (uint32_t)half << 16;
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* The nearest bfloat16, ties to even; a NaN stays one. */
+static float rounded(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    uint32_t up = bits + 0x7fff + (bits >> 16 & 1);
+    return widen((uint16_t)((x != x ? bits | 1u << 22 : up) >> 16));
+}
+
+void ldar_gemm_row(const struct ldar_gemm_rows *rows, size_t i, size_t first, size_t count, float *out)
+{
+    const float *wide = (const float *)rows->row[i] + first;
+    const uint16_t *half = (const uint16_t *)rows->row[i] + first;
+    if (rows->dtype == LDAR_BF16)
+        for (size_t k = 0; k < count; k++)
+            out[k] = widen(half[k]);
+    else if (rows->rounded)
+        for (size_t k = 0; k < count; k++)
+            out[k] = rounded(wide[k]);
+    else
+        memcpy(out, wide, count * sizeof *out);
 }
 
 float *ldar_gemm_matrix(const struct ldar_gemm_rows *rows)
 {
     size_t bytes = (rows->n * rows->k * sizeof(float) + 63) / 64 * 64;
     float *matrix = aligned_alloc(64, bytes);
-    for (size_t i = 0; matrix && i < rows->n; i++) {
-        const float *row = ldar_gemm_row(rows, i, matrix + i * rows->k);
-        if (row != matrix + i * rows->k)
-            memcpy(matrix + i * rows->k, row, rows->k * sizeof *row);
-    }
+    for (size_t i = 0; matrix && i < rows->n; i++)
+        ldar_gemm_row(rows, i, 0, rows->k, matrix + i * rows->k);
     return matrix;
 }
 
-enum ldar_status ldar_gemm_prepare_plain(const struct ldar_kernels *kernels, const struct ldar_gemm_rows *rows,
-                                         int threads, struct ldar_gemm_weight *weight, struct ldar_error *error)
+enum ldar_status ldar_gemm_prepare_plain(struct ldar_team *team, const struct ldar_gemm_rows *rows,
+                                         struct ldar_gemm_weight *weight, struct ldar_error *error)
 {
-    (void)kernels;
-    (void)threads;
+    (void)team;
     weight->bytes = rows->n * rows->k * sizeof(float);
     weight->packed = ldar_gemm_matrix(rows);
     return weight->packed ? LDAR_OK : ldar_fail_memory(error, weight->bytes, "a weight matrix");
@@ -101,18 +116,17 @@ void ldar_gemm_release_plain(struct ldar_gemm_weight *weight)
     free(weight->packed);
 }
 
-void ldar_gemm_finish(const struct ldar_kernels *kernels, const struct ldar_gemm_weight *weight,
-                      const struct ldar_gemm_call *call, const float *product)
+void ldar_gemm_finish(const struct ldar_gemm_weight *weight, const struct ldar_gemm_call *call, const float *product)
 {
     const size_t n = weight->n;
     if (weight->swiglu) {
-        kernels->swiglu(call->c, product, product + n / 2, call->rows, n / 2, call->c_stride, (ptrdiff_t)n);
+        weight->kernels->swiglu(call->c, product, product + n / 2, call->rows, n / 2, call->c_stride, (ptrdiff_t)n);
         return;
     }
     for (size_t r = 0; r < call->rows; r++) {
-        float *c = call->c + (ptrdiff_t)r * call->c_stride;
+        float *c = (float *)call->c + (ptrdiff_t)r * call->c_stride;
         const float *p = product + r * n;
-        if (!call->add)
+        if (call->mode != LDAR_GEMM_ADD)
             memcpy(c, p, n * sizeof *c);
         else
             for (size_t i = 0; i < n; i++)

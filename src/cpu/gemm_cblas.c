@@ -24,13 +24,13 @@ static enum ldar_status cblas_open(const struct ldar_kernels *kernels, int threa
  * Always a whole tile: a CBLAS may choose its kernel by the number of rows, and then a row's bits would depend on how
  * many others there are.
  */
-static void cblas_multiply(const struct ldar_kernels *kernels, const struct ldar_gemm_weight *weight,
-                           const struct ldar_gemm_call *call, struct ldar_worker *worker)
+static void cblas_multiply(const struct ldar_gemm_weight *weight, const struct ldar_gemm_call *call,
+                           struct ldar_worker *worker)
 {
     const int n = (int)weight->n, k = (int)weight->k;
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, LDAR_TILE, n, k, 1.0f, call->a,
-                (int)ldar_row_stride(weight->k), weight->packed, k, 0.0f, worker->product, n);
-    ldar_gemm_finish(kernels, weight, call, worker->product);
+                (int)ldar_row_stride(weight->k, sizeof(float)), weight->packed, k, 0.0f, worker->product, n);
+    ldar_gemm_finish(weight, call, worker->product);
 }
 
 const struct ldar_gemm_provider ldar_gemm_provider_cblas = {

@@ -220,7 +220,7 @@ static dnnl_status_t onednn_bind(struct onednn_weight *own, dnnl_primitive_desc_
 
 static dnnl_status_t onednn_make(struct onednn_weight *own, size_t n, size_t k, float *matrix, size_t *bytes)
 {
-    const dnnl_dim_t stride = (dnnl_dim_t)ldar_row_stride(k), rows = LDAR_TILE;
+    const dnnl_dim_t stride = (dnnl_dim_t)ldar_row_stride(k, sizeof(float)), rows = LDAR_TILE;
     const dnnl_dims_t a_dims = {rows, (dnnl_dim_t)k}, a_strides = {stride, 1};
     const dnnl_dims_t w_dims = {(dnnl_dim_t)k, (dnnl_dim_t)n}, w_strides = {1, (dnnl_dim_t)k};
     const dnnl_dims_t c_dims = {rows, (dnnl_dim_t)n}, c_strides = {(dnnl_dim_t)n, 1};
@@ -257,33 +257,33 @@ static dnnl_status_t onednn_make(struct onednn_weight *own, size_t n, size_t k, 
     return status;
 }
 
-static enum ldar_status onednn_prepare(const struct ldar_kernels *kernels, const struct ldar_gemm_rows *rows,
-                                       int threads, struct ldar_gemm_weight *weight, struct ldar_error *error)
+static enum ldar_status onednn_prepare(struct ldar_team *team, const struct ldar_gemm_rows *rows,
+                                       struct ldar_gemm_weight *weight, struct ldar_error *error)
 {
-    (void)kernels;
+    const int threads = team->threads;
     float *matrix = ldar_gemm_matrix(rows);
     struct onednn_weight *own = calloc(1, sizeof *own + (size_t)threads * sizeof own->thread[0]);
     weight->own = own;
     dnnl_status_t status = dnnl_out_of_memory;
     if (matrix && own) {
-        int team = omp_get_max_threads();
+        int most = omp_get_max_threads();
         own->threads = threads;
         omp_set_num_threads(1); /* a primitive plans for the threads that it sees when it is made */
         status = onednn_make(own, rows->n, rows->k, matrix, &weight->bytes);
-        omp_set_num_threads(team);
+        omp_set_num_threads(most);
     }
     free(matrix);
     if (status == dnnl_out_of_memory)
         return ldar_fail(error, LDAR_ERROR_MEMORY, "no memory for a weight matrix of %zu x %zu", rows->n, rows->k);
     if (status != dnnl_success)
         return ldar_fail(error, LDAR_ERROR_UNSUPPORTED,
-                         "oneDNN makes no product of %zu x %zu (its status %d): choose another GEMM",
-                         rows->n, rows->k, (int)status);
+                         "oneDNN makes no product of %zu x %zu (its status %d): choose another GEMM", rows->n, rows->k,
+                         (int)status);
     return LDAR_OK;
 }
 
-static void onednn_multiply(const struct ldar_kernels *kernels, const struct ldar_gemm_weight *weight,
-                            const struct ldar_gemm_call *call, struct ldar_worker *worker)
+static void onednn_multiply(const struct ldar_gemm_weight *weight, const struct ldar_gemm_call *call,
+                            struct ldar_worker *worker)
 {
     const struct onednn_weight *own = weight->own;
     const struct onednn_thread *t = &own->thread[worker->index];
@@ -297,7 +297,7 @@ static void onednn_multiply(const struct ldar_kernels *kernels, const struct lda
     };
     dnnl_primitive_execute(own->primitive, t->stream, t->scratch ? 4 : 3, arguments);
     dnnl_stream_wait(t->stream);
-    ldar_gemm_finish(kernels, weight, call, worker->product);
+    ldar_gemm_finish(weight, call, worker->product);
 }
 
 const struct ldar_gemm_provider ldar_gemm_provider_onednn = {

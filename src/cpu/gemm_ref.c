@@ -14,18 +14,19 @@ static enum ldar_status reference_open(const struct ldar_kernels *kernels, int t
     return LDAR_OK;
 }
 
-static void reference_multiply(const struct ldar_kernels *kernels, const struct ldar_gemm_weight *weight,
-                               const struct ldar_gemm_call *call, struct ldar_worker *worker)
+static void reference_multiply(const struct ldar_gemm_weight *weight, const struct ldar_gemm_call *call,
+                               struct ldar_worker *worker)
 {
-    const size_t n = weight->n, k = weight->k, stride = ldar_row_stride(k);
+    const size_t n = weight->n, k = weight->k, stride = ldar_row_stride(k, sizeof(float));
+    const float *a = call->a, *w = weight->packed;
     for (size_t r = 0; r < call->rows; r++)
         for (size_t j = 0; j < n; j++) {
             double sum = 0;
             for (size_t i = 0; i < k; i++)
-                sum += (double)call->a[r * stride + i] * weight->packed[j * k + i];
+                sum += (double)a[r * stride + i] * w[j * k + i];
             worker->product[r * n + j] = (float)sum;
         }
-    ldar_gemm_finish(kernels, weight, call, worker->product);
+    ldar_gemm_finish(weight, call, worker->product);
 }
 
 const struct ldar_gemm_provider ldar_gemm_provider_reference = {

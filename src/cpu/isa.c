@@ -13,7 +13,7 @@ static const struct {
     enum ldar_simd_isa simd;
     const char *name;
 } isas[] = {
-#define ISA(name, NAME) {LDAR_ISA_##NAME, LDAR_SIMD_##NAME, #name},
+#define ISA(name, NAME, FLOATS) {LDAR_ISA_##NAME, LDAR_SIMD_##NAME, #name},
 #include "simd/isa.def"
 #undef ISA
 };
@@ -42,8 +42,9 @@ enum ldar_status ldar_isa_parse(const char *name, enum ldar_isa *isa, struct lda
             *isa = isas[i].isa;
             return LDAR_OK;
         }
-    return ldar_fail(error, LDAR_ERROR_ARGUMENT,
-                     "unknown instruction set \"%.40s\": known are auto, scalar, avx2, avx512, neon", name);
+    return ldar_fail(
+        error, LDAR_ERROR_ARGUMENT,
+        "unknown instruction set \"%.40s\": known are auto, scalar, avx2, avx512, avx512bf16, neon, neonbf16", name);
 }
 
 int ldar_isa_runs(enum ldar_isa isa)
@@ -77,10 +78,15 @@ enum ldar_status ldar_isa_choose(enum ldar_isa cap, enum ldar_isa *isa, struct l
     return LDAR_OK;
 }
 
-const struct ldar_kernels *ldar_isa_kernels(enum ldar_isa isa)
+const struct ldar_kernels *ldar_isa_kernels(enum ldar_isa isa, enum ldar_dtype dtype)
 {
-    for (size_t i = 0; i < ISAS; i++)
-        if (isas[i].isa == isa)
-            return ldar_simd_table(isas[i].simd);
+    for (size_t i = 0; i < ISAS; i++) {
+        if (isas[i].isa != isa)
+            continue;
+        const enum ldar_simd_isa floats = ldar_simd_floats(isas[i].simd);
+        if (dtype == LDAR_F32)
+            return ldar_simd_table(floats);
+        return floats == isas[i].simd ? NULL : ldar_simd_table(isas[i].simd);
+    }
     return NULL;
 }

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE /* sched_getaffinity */
+
 #include "parallel.h"
 
 #include <omp.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <time.h>
 
@@ -36,11 +39,12 @@ void ldar_parallel(struct ldar_team *team, size_t tasks, ldar_task run, const vo
 {
     atomic_size_t next = 0;
     char fork = 0, join = 0; /* addresses for ThreadSanitizer */
-    int threads = tasks < (size_t)team->threads ? (int)tasks : team->threads;
-    if (threads == 0)
+    const double start = ldar_seconds();
+    if (tasks == 0)
         return;
     __tsan_release(&fork);
-#pragma omp parallel num_threads(threads)
+    /* One task wakes nobody. Other sizes than these two would make the OpenMP runtime end threads and start others. */
+#pragma omp parallel num_threads(tasks == 1 ? 1 : team->threads)
     {
         __tsan_acquire(&fork);
         omp_set_num_threads(1); /* a library that a task calls stays on its thread, also in a team of one */
@@ -48,6 +52,7 @@ void ldar_parallel(struct ldar_team *team, size_t tasks, ldar_task run, const vo
         uint64_t mode;
         team->kernels->float_mode_enter(&mode);
         worker->last = ldar_seconds();
+        worker->waiting += worker->last - start;
         for (size_t task; (task = atomic_fetch_add_explicit(&next, 1, memory_order_relaxed)) < tasks;)
             run(job, task, worker);
         ldar_lap(worker, LDAR_CLOCK_OTHER);
@@ -55,7 +60,25 @@ void ldar_parallel(struct ldar_team *team, size_t tasks, ldar_task run, const vo
         __tsan_release(&join);
     }
     __tsan_acquire(&join);
-    double end = ldar_seconds();
-    for (int i = 0; i < threads; i++)
-        team->worker[i].waiting += end - team->worker[i].last;
+    const double end = ldar_seconds();
+    for (int i = 0; i < team->threads; i++)
+        team->worker[i].waiting += end - (tasks == 1 && i ? start : team->worker[i].last);
+}
+
+void ldar_team_pin(const struct ldar_team *team)
+{
+    cpu_set_t all;
+    if (sched_getaffinity(0, sizeof all, &all) != 0 || CPU_COUNT(&all) != team->threads || team->threads == 1)
+        return;
+#pragma omp parallel num_threads(team->threads)
+    {
+        cpu_set_t one;
+        int cpu = 0;
+        CPU_ZERO(&one);
+        for (int nth = omp_get_thread_num(); nth > 0 || !CPU_ISSET(cpu, &all); cpu++)
+            nth -= CPU_ISSET(cpu, &all);
+        CPU_SET(cpu, &one);
+        if (omp_get_thread_num() > 0)
+            sched_setaffinity(0, sizeof one, &one); /* a hint: where it fails the thread roams as before */
+    }
 }

@@ -17,8 +17,8 @@ enum ldar_clock { LDAR_CLOCK_OTHER, LDAR_CLOCK_GEMM, LDAR_CLOCK_SCAN, LDAR_CLOCK
 /* What one thread has for itself. All scratch is 64-byte aligned and as large as the device's layers need. */
 struct ldar_worker {
     int index;
-    float *tile;    /* (T, widest input of a GEMM): its A operand */
-    float *hidden;  /* (T, SwiGLU block): what lies between fc1 and fc2 */
+    void *tile;     /* (T, widest input of a GEMM): its A operand, elements or floats */
+    void *hidden;   /* (T, SwiGLU block) elements: what lies between fc1 and fc2 */
     float *product; /* (T, widest output of a GEMM), for GEMM providers that cannot finish in place */
     float *kernel;  /* scratch of the scan, the attention and the gated norm */
     double seconds[LDAR_CLOCKS], waiting;
@@ -36,6 +36,12 @@ typedef void (*ldar_task)(const void *job, size_t task, struct ldar_worker *work
 
 /* Runs task 0 .. tasks - 1 of `job` on the team, denormals flushed, and returns when all are done. */
 void ldar_parallel(struct ldar_team *team, size_t tasks, ldar_task run, const void *job);
+
+/*
+ * Binds each thread of a team that has all CPUs of this process to one of them, but for the caller's thread, which is
+ * not ours: it finds the CPU that is left.
+ */
+void ldar_team_pin(const struct ldar_team *team);
 
 /* Seconds of a steady clock. */
 double ldar_seconds(void);

@@ -19,7 +19,8 @@ struct peak_job {
 static void peak_task(const void *argument, size_t task, struct ldar_worker *worker)
 {
     const struct peak_job *job = argument;
-    const double flops = 2.0 * LDAR_PEAK_CHAINS * (double)job->kernels->width * PEAK_ROUNDS;
+    const double flops =
+        2.0 * LDAR_PEAK_CHAINS * (double)job->kernels->width * PEAK_ROUNDS * 4 / (double)job->kernels->element;
     float sink[PEAK_VECTOR];
     (void)worker;
     for (double start = ldar_seconds(), end = start; end - start < job->seconds;) {
@@ -32,8 +33,8 @@ static void peak_task(const void *argument, size_t task, struct ldar_worker *wor
     }
 }
 
-enum ldar_status ldar_measure_peak(enum ldar_isa isa, int threads, double seconds, double *gflops,
-                                   struct ldar_error *error)
+enum ldar_status ldar_measure_peak(enum ldar_isa isa, enum ldar_dtype dtype, int threads, double seconds,
+                                   double *gflops, struct ldar_error *error)
 {
     enum ldar_isa chosen;
     if (threads < 1 || threads > 4096 || !gflops || !(seconds >= 0) || seconds > 3600)
@@ -41,7 +42,10 @@ enum ldar_status ldar_measure_peak(enum ldar_isa isa, int threads, double second
     enum ldar_status status = ldar_isa_choose(isa, &chosen, error);
     if (status != LDAR_OK)
         return status;
-    struct peak_job job = {ldar_isa_kernels(chosen), seconds, calloc((size_t)threads, sizeof *job.rate)};
+    if (!ldar_isa_kernels(chosen, dtype))
+        return ldar_fail(error, LDAR_ERROR_UNSUPPORTED, "the instruction set %s multiplies no %s",
+                         ldar_isa_name(chosen), ldar_dtype_name(dtype));
+    struct peak_job job = {ldar_isa_kernels(chosen, dtype), seconds, calloc((size_t)threads, sizeof *job.rate)};
     struct ldar_team team = {threads, job.kernels, calloc((size_t)threads, sizeof *team.worker)};
     if (job.rate && team.worker) {
         ldar_parallel(&team, (size_t)threads, peak_task, &job);

@@ -1,21 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "device.h"
 
-void ldar_cpu_cut(struct ldar_device *device, const struct ldar_packed *packed, size_t length, size_t longest)
+void ldar_cpu_cut(struct ldar_device *device, const struct ldar_packed *packed, size_t length)
 {
-    size_t segments = 0;
     device->pieces = 0;
     for (size_t s = 0; s < packed->sequences; s++) {
         const size_t begin = packed->offsets[s], end = packed->offsets[s + 1];
-        const int cut = end - begin >= longest;
         for (size_t first = begin, rows; first < end; first += rows) {
-            rows = cut && end - first > length ? length : end - first;
+            rows = end - first < length ? end - first : length;
             device->piece[device->pieces++] = (struct ldar_piece){
                 .first = first,
                 .length = rows,
                 .before = first - begin,
                 .after = end - first - rows,
-                .segment = cut ? segments++ : SIZE_MAX,
             };
         }
     }

@@ -5,7 +5,7 @@
 
 /*
  * Routing and chunking. q and k of a row meet those of the row before it, which another tile may hold, so they are all
- * formed first, side by side in z.
+ * formed first, side by side.
  */
 struct route_job {
     const struct ldar_device *device;
@@ -22,11 +22,12 @@ static void route_project(const void *argument, size_t tile, struct ldar_worker 
     const size_t first = tile * LDAR_TILE, rows = ldar_tile_rows(job->packed->rows, tile);
     ldar_cpu_operand(stage, job->x + first * stage->x_stride, rows, worker);
     ldar_lap(worker, LDAR_CLOCK_OTHER);
-    ldar_cpu_multiply(job->device, &stage->router,
-                      &(struct ldar_gemm_call){.c = job->device->z + first * stage->z_stride,
+    ldar_cpu_multiply(&stage->router,
+                      &(struct ldar_gemm_call){.c = job->device->work + first * stage->qk_stride,
                                                .a = worker->tile,
-                                               .c_stride = (ptrdiff_t)stage->z_stride,
+                                               .c_stride = (ptrdiff_t)stage->qk_stride,
                                                .rows = rows,
+                                               .mode = LDAR_GEMM_FLOATS,
                                                .next = &stage->router},
                       worker);
 }
@@ -40,10 +41,10 @@ static void route_compare(const void *argument, size_t tile, struct ldar_worker 
     (void)worker;
     for (size_t row = first; row < end; sequence++) {
         size_t stop = job->packed->offsets[sequence + 1] < end ? job->packed->offsets[sequence + 1] : end;
-        const float *q = job->device->z + row * stage->z_stride;
+        const float *q = job->device->work + row * stage->qk_stride;
         if (stop > row)
-            job->device->kernels->route(job->prob + row, q, q + stage->width, stop - row, stage->width,
-                                        row > job->packed->offsets[sequence], (ptrdiff_t)stage->z_stride);
+            job->device->floats->route(job->prob + row, q, q + stage->width, stop - row, stage->width,
+                                       row > job->packed->offsets[sequence], (ptrdiff_t)stage->qk_stride);
         row = stop;
     }
 }

@@ -522,11 +522,26 @@ static enum ldar_status map(struct ldar_tensors *tensors, struct ldar_error *err
     return ldar_tensors_recheck(tensors, error);
 }
 
+void ldar_tensors_release_range(const ldar_tensors *tensors, const void *data, size_t bytes)
+{
+    /* Of anonymous memory this would drop the contents; a mapping that nobody writes to only has to be read again. */
+    const uintptr_t file = (uintptr_t)tensors->file, begin = (uintptr_t)data;
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    if (tensors->descriptor < 0 || begin < file || begin - file > tensors->file_bytes
+        || bytes > tensors->file_bytes - (begin - file)) {
+        return;
+    }
+    /* The last page of the mapping is whole, although the file may end within it. */
+    const size_t last = begin + bytes == file + tensors->file_bytes ? page - 1 : 0;
+    const uintptr_t from = (begin + page - 1) / page * page, to = (begin + bytes + last) / page * page;
+    if (from < to) {
+        madvise((void *)from, to - from, MADV_DONTNEED);
+    }
+}
+
 void ldar_tensors_release_pages(const ldar_tensors *tensors)
 {
-    if (tensors->descriptor >= 0) {
-        madvise((void *)(uintptr_t)tensors->file, tensors->file_bytes, MADV_DONTNEED);
-    }
+    ldar_tensors_release_range(tensors, tensors->file, tensors->file_bytes);
 }
 
 enum ldar_status ldar_tensors_recheck(const ldar_tensors *tensors, struct ldar_error *error)

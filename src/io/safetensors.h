@@ -14,6 +14,12 @@ enum ldar_status ldar_tensors_recheck(const ldar_tensors *tensors, struct ldar_e
 /* Lets go of the resident pages of a mapped file: what is read again comes back from the page cache. */
 void ldar_tensors_release_pages(const ldar_tensors *tensors);
 
+/*
+ * The same for the whole pages of data[0..bytes), which need not be the file's: memory elsewhere is left alone. Others
+ * may read meanwhile.
+ */
+void ldar_tensors_release_range(const ldar_tensors *tensors, const void *data, size_t bytes);
+
 /* The name that it was opened by. */
 const char *ldar_tensors_path(const ldar_tensors *tensors);
 

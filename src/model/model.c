@@ -46,8 +46,16 @@ enum ldar_status ldar_model_reserve(ldar_model *model, size_t bytes, struct ldar
 
 void ldar_model_release_pages(const ldar_model *model)
 {
-    if (model->file) {
-        ldar_tensors_release_pages(model->file);
+    if (model->parameters.file) {
+        ldar_tensors_release_pages(model->parameters.file);
+    }
+}
+
+void ldar_matrix_release_pages(const struct ldar_parameters *parameters, const struct ldar_matrix *matrix)
+{
+    if (parameters->file) {
+        const size_t size = matrix->dtype == LDAR_BF16 ? sizeof(uint16_t) : sizeof(float);
+        ldar_tensors_release_range(parameters->file, matrix->data, matrix->rows * matrix->columns * size);
     }
 }
 
@@ -95,8 +103,8 @@ void ldar_model_destroy(ldar_model *model)
     if (!model) {
         return;
     }
+    ldar_tensors_close(model->parameters.file);
     ldar_parameters_destroy(&model->parameters, &model->table);
-    ldar_tensors_close(model->file);
     free(model->block);
     free(model);
 }

@@ -9,8 +9,7 @@
 struct ldar_model {
     struct ldar_parameters parameters;
     struct ldar_parameter_table table;
-    ldar_tensors *file; /* keeps the mapping that some slots point into, or NULL */
-    void *block;        /* what the other slots point into, or NULL */
+    void *block; /* what the slots point into that do not point into parameters.file, or NULL */
     char sha256[65];
 };
 

@@ -27,8 +27,8 @@ struct ldar_mamba_direction {
 };
 
 struct ldar_bimamba {
-    struct ldar_matrix in_proj;  /* (2E + 2N + H, D): z, x, B, C, dt */
-    struct ldar_matrix out_proj; /* (D, E) */
+    struct ldar_matrix in_proj;               /* (2E + 2N + H, D): z, x, B, C, dt */
+    struct ldar_matrix out_proj;              /* (D, E) */
     struct ldar_mamba_direction direction[2]; /* left to right, right to left */
 };
 
@@ -50,7 +50,7 @@ struct ldar_layer {
         struct ldar_bimamba bimamba;     /* kinds m, M */
         struct ldar_attention attention; /* kinds t, T */
     };
-    const float *norm2;      /* (D); kinds M, T */
+    const float *norm2;        /* (D); kinds M, T */
     struct ldar_swiglu swiglu; /* kinds M, T */
 };
 
@@ -63,10 +63,10 @@ struct ldar_stack {
 /* A stage of the hierarchy; the innermost one has only `encoder` (and `pad`). */
 struct ldar_stage {
     struct ldar_stack encoder, decoder;
-    struct ldar_matrix router_q, router_k;    /* (D, D) */
-    struct ldar_matrix residual_proj;         /* (D, D) */
-    const float *residual_bias;               /* (D) */
-    const float *pad;                         /* (D - D of the stage outside), or NULL when the widths are equal */
+    struct ldar_matrix router_q, router_k; /* (D, D) */
+    struct ldar_matrix residual_proj;      /* (D, D) */
+    const float *residual_bias;            /* (D) */
+    const float *pad;                      /* (D - D of the stage outside), or NULL when the widths are equal */
 };
 
 struct ldar_parameters {
@@ -74,6 +74,7 @@ struct ldar_parameters {
     const float *embeddings; /* (7, D0) */
     const float *head;       /* (7, D0); the embeddings when they are tied */
     struct ldar_stage stage[LDAR_MAX_STAGES];
+    struct ldar_tensors *file; /* the mapped file that some data is in, or NULL */
 };
 
 /* The parameters of a model, valid as long as it. */
@@ -81,6 +82,8 @@ const struct ldar_parameters *ldar_model_parameters(const ldar_model *model);
 
 /* The weights have been packed and are not needed for now: lets go of their resident pages where they are a file's. */
 void ldar_model_release_pages(const ldar_model *model);
+/* The same for one matrix, so that while a model is packed neither copy is ever there whole. */
+void ldar_matrix_release_pages(const struct ldar_parameters *parameters, const struct ldar_matrix *matrix);
 
 /* F of the stage: intermediate rounded up to a multiple of 128. */
 size_t ldar_swiglu_width(const struct ldar_stage_config *stage);

@@ -8,7 +8,7 @@ struct ldar_kernels;
 
 /* What the processor can and the system lets it do (XCR0, HWCAP): one bit per ISA bundle, 1 << enum ldar_simd_isa. */
 enum ldar_simd_isa {
-#define ISA(name, NAME) LDAR_SIMD_##NAME,
+#define ISA(name, NAME, FLOATS) LDAR_SIMD_##NAME,
 #include "isa.def"
 #undef ISA
     LDAR_SIMD_ISAS
@@ -19,6 +19,9 @@ uint32_t ldar_simd_detect(void);
 
 /* The bundle's table, or NULL when the build does not hold it. Pure. */
 const struct ldar_kernels *ldar_simd_table(enum ldar_simd_isa isa);
+
+/* The bundle that computes in float32 on the processors of this one. Pure. */
+enum ldar_simd_isa ldar_simd_floats(enum ldar_simd_isa isa);
 
 /* The best bundle among `features`. Scalar is always there. Pure. */
 enum ldar_simd_isa ldar_simd_best(uint32_t features);

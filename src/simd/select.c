@@ -3,7 +3,7 @@
 #include "kernels.h"
 
 static const struct ldar_kernels *const tables[LDAR_SIMD_ISAS] = {
-#define ISA(name, NAME) [LDAR_SIMD_##NAME] = LDAR_BUILD_##NAME ? &ldar_kernels_##name : NULL,
+#define ISA(name, NAME, FLOATS) [LDAR_SIMD_##NAME] = LDAR_BUILD_##NAME ? &ldar_kernels_##name : NULL,
 #include "isa.def"
 #undef ISA
 };
@@ -11,6 +11,16 @@ static const struct ldar_kernels *const tables[LDAR_SIMD_ISAS] = {
 const struct ldar_kernels *ldar_simd_table(enum ldar_simd_isa isa)
 {
     return tables[isa];
+}
+
+enum ldar_simd_isa ldar_simd_floats(enum ldar_simd_isa isa)
+{
+    static const enum ldar_simd_isa floats[LDAR_SIMD_ISAS] = {
+#define ISA(name, NAME, FLOATS) [LDAR_SIMD_##NAME] = LDAR_SIMD_##FLOATS,
+#include "isa.def"
+#undef ISA
+    };
+    return floats[isa];
 }
 
 enum ldar_simd_isa ldar_simd_best(uint32_t features)

@@ -47,6 +47,10 @@ def running_isas():
     return json.loads(run("info", "--json").stdout)["isas"]
 
 
+def multiplies_bf16(isa):
+    return isa.endswith("bf16")
+
+
 # ---- sequences ----
 
 generator = random.Random(SEED)

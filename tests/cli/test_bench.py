@@ -2,13 +2,20 @@
 """bench: what it prints. How fast anything is, is no matter of tests."""
 
 import json
+import random
+import shutil
+import struct
+import subprocess
+import time
+from pathlib import Path
 
 import program
 from program import TINY, Case, environment
 
 FIELDS = (
     "what preset dtype isa device threads length batch ratio repeats nt_per_s nt_per_s_min nt_per_s_max flop_per_nt "
-    "gflops peak_gflops fraction seconds_gemm seconds_scan seconds_attention seconds_other peak_bytes"
+    "gflops peak_gflops fraction seconds_gemm seconds_scan seconds_attention seconds_other seconds_waiting explained "
+    "peak_bytes"
 ).split()
 
 
@@ -26,9 +33,65 @@ class Bench(Case):
         self.assertAlmostEqual(row["gflops"] / (row["nt_per_s"] * row["flop_per_nt"] * 1e-9), 1, delta=1e-6)
         self.assertAlmostEqual(row["fraction"] / (row["gflops"] / row["peak_gflops"]), 1, delta=1e-6)
         self.assertGreater(row["peak_bytes"], 0)
-        parts = ["seconds_gemm", "seconds_scan", "seconds_attention", "seconds_other"]
+        parts = ["seconds_gemm", "seconds_scan", "seconds_attention", "seconds_other", "seconds_waiting"]
         self.assertTrue(all(row[p] >= 0 for p in parts))
         self.assertGreater(sum(row[p] for p in parts), 0)
+
+    def test_the_time_is_explained(self):
+        rows = self.bench("-m", TINY, "--length", 8192, "-@", 1) + self.bench("-m", TINY, "--length", 512, "-@", 3)
+        parts = ["seconds_gemm", "seconds_scan", "seconds_attention", "seconds_other", "seconds_waiting"]
+        for row in rows:
+            nucleotides = row["length"] * row["batch"]
+            # Of two passes the median rate is the mean, and their mean time lies between those of the two.
+            slow, fast = (nucleotides / row[rate] * row["threads"] for rate in ("nt_per_s_min", "nt_per_s_max"))
+            known = sum(row[p] for p in parts) / row["explained"]
+            self.assertTrue(fast * 0.999 <= known <= slow * 1.001, row)
+            self.assertLess(row["explained"], 1.001)
+        self.assertGreater(rows[0]["explained"], 0.97)
+
+    def test_boundaries(self):
+        """The part of the pass that segment takes is faster than all of it."""
+        (part,) = self.bench("-m", TINY, "--length", 4096, "-@", 1, "--what", "boundaries")
+        (whole,) = self.bench("-m", TINY, "--length", 4096, "-@", 1)
+        self.assertEqual(part["what"], "boundaries")
+        self.assertNotIn("fraction", part)
+        seconds = [sum(row[p] for p in FIELDS if p.startswith("seconds_")) for row in (part, whole)]
+        self.assertTrue(0 < seconds[0] < seconds[1])
+
+    def test_types(self):
+        for isa in program.running_isas():
+            result = self.ok(
+                "bench", "-o", "json", "-m", TINY, "--length", "64,65", "--repeats", 1, "-@", "1,2",
+                "--dtype", "f32,bf16", env=environment(LDAR_ISA=isa)
+            )  # fmt: skip
+            native = program.multiplies_bf16(isa)
+            rows = [(r["threads"], r["dtype"], r["length"]) for r in json.loads(result.stdout)]
+            types = ["f32", "bf16" if native else "f32"]
+            self.assertEqual(rows, [(t, d, l) for t in (1, 2) for d in types for l in (64, 65)])
+            self.assertEqual(result.stderr.count("multiplies no bf16: computing in f32"), 0 if native else 1)
+
+    def test_passes_must_agree(self):
+        """Weights that change under a benchmark make passes differ, and that is the end of it."""
+        shutil.copyfile(TINY, "model")
+        data = Path("model").read_bytes()
+        start = 8 + struct.unpack("<Q", data[:8])[0]
+        begin, end = json.loads(data[8:start])["backbone.decoder.rmsnorm.weight"]["data_offsets"]
+        sound = data[start + begin : start + end]
+        other = struct.pack(f"<{len(sound) // 4}f", *(2 * w for w in struct.unpack(f"<{len(sound) // 4}f", sound)))
+        command = ["bench", "-q", "-m", "model", "--length", "64", "--repeats", "10000", "-@", "2"]
+        with open("model", "r+b", buffering=0) as model, subprocess.Popen(
+            program.PROGRAM + command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
+        ) as process:
+            until = time.monotonic() + 120
+            while process.poll() is None and time.monotonic() < until:
+                model.seek(start + begin)
+                model.write(random.choice([sound, other]))
+                time.sleep(random.uniform(0, 0.2))
+            process.kill()
+            said = process.stderr.read().decode()
+            self.assertEqual(process.stdout.read(), b"")
+        self.assertEqual(process.returncode, 1, said)
+        self.assertRegex(said, "64 nucleotides on 2 threads computed something else than an untimed pass on one thread")
 
     def test_lists(self):
         lists = ["--length", "64,128", "--batch", "1,3", "--ratio", "1,4", "-@", "1,2"]

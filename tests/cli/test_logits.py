@@ -56,6 +56,28 @@ class Logits(Case):
             self.ok("logits", "-q", "-m", TINY, "alone.fa", "-o", "alone.npy", env=env)
             self.assertEqual(Matrix("alone.npy").bytes, Matrix("o.npy").record("r7"))
 
+    def test_same_bits_in_bf16(self):
+        write_fasta("a.fa", [(f"r{i}", dna(1 + i * 97 % 700)) for i in range(12)])
+        for isa in running_isas():
+            options = ["-m", TINY, "--dtype", "bf16"]
+            env = environment(LDAR_ISA=isa)
+            results = set()
+            for threads in [1, 2, 3]:
+                self.ok("logits", "-q", *options, "a.fa", "-o", "o.npy", "-@", threads, env=env)
+                results.add(Matrix("o.npy").bytes)
+            self.assertEqual(len(results), 1)
+
+    def test_bf16_is_near_f32(self):
+        write_fasta("a.fa", [("a", dna(2000))])
+        for isa in running_isas():
+            env = environment(LDAR_ISA=isa)
+            for dtype in ["f32", "bf16"]:
+                self.ok("logits", "-q", "-m", TINY, "a.fa", "-o", f"{dtype}.npy", "--dtype", dtype, env=env)
+            half, full = Matrix("bf16.npy").values(), Matrix("f32.npy").values()
+            error = sum((a - b) ** 2 for a, b in zip(half, full)) / sum(b * b for b in full)
+            self.assertGreater(error, 0)
+            self.assertLess(error**0.5, 0.2, isa)
+
     def test_bf16_models_are_computed_in_f32(self):
         """Its matrices are those of the f32 model, rounded: the scores are near, and not the same."""
         write_fasta("a.fa", [("a", dna(64))])

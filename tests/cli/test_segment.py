@@ -2,6 +2,7 @@
 """segment: tokens and boundary probabilities."""
 
 import json
+import re
 import struct
 from pathlib import Path
 
@@ -88,6 +89,28 @@ class Segment(Case):
                 self.assertEqual(len(results), 1)
                 back = results_of(self.segment("back.fa", *options, env=env))
                 self.assertEqual(sorted(back), sorted(results.pop()))
+
+    def test_same_bits_in_other_batches(self):
+        """The more threads, the more windows share a batch; less memory makes batches smaller again."""
+        write_fasta("a.fa", [("a", dna(3000)), *((f"r{i}", dna(150)) for i in range(300)), ("b", dna(20000))])
+        small = ["--window", 1000, "--max-memory", "30M"]
+        for options, others in ((["--window", 1000], (["-@", 12], small)), (["-O", "bedgraph"], (["-@", 40],))):
+            expected = results_of(self.segment("a.fa", "-@", 1, *options))
+            for other in others:
+                self.assertEqual(results_of(self.segment("a.fa", *options, *other)), expected)
+
+    def test_verbose_tells_where_the_time_went(self):
+        write_fasta("a.fa", RECORDS)
+        said = self.ok("segment", "-v", "-m", TINY, "a.fa", "--window", 1000, "--overlap", 100).stderr
+        spent = re.search(r"([\d.]+) s: ([\d.]+) s computing, ([\d.]+) s waiting for files; .* took ([\d.]+) s", said)
+        total, computing, waiting, _ = map(float, spent.groups())
+        self.assertGreater(computing, 0)
+        self.assertLessEqual(computing + waiting, total + 0.002)
+        # Windows of 1000: five of the first record, one of the second, three and one of the others.
+        self.assertIn("8701 nt computed for 7051 read", said)
+        parts = re.search(r"GEMM ([\d.]+) s, scan ([\d.]+) s, attention ([\d.]+) s, other ([\d.]+) s", said)
+        self.assertGreater(sum(map(float, parts.groups())), 0)
+        self.assertNotIn("computing", self.ok("segment", "-m", TINY, "a.fa").stderr)
 
     def test_provenance(self):
         write_fasta("a.fa", RECORDS)

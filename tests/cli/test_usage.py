@@ -79,9 +79,21 @@ class Usage(Case):
     def test_what_this_build_lacks(self):
         write_fasta("a.fa", [("a", "ACGT")])
         self.fails(1, "no CUDA backend", "embed", "-m", TINY, "a.fa", "--device", "cuda", "-o", "a.npy")
-        self.fails(1, "f32 only", "embed", "-m", TINY, "a.fa", "--dtype", "bf16", "-o", "a.npy")
         self.fails(1, "no CUDA backend", "bench", "--device", "cuda")
-        self.fails(1, "f32 only", "bench", "--dtype", "f32,bf16")
+        self.fails(2, "--dtype.*f32.bf16", "embed", "-m", TINY, "a.fa", "--dtype", "f16", "-o", "a.npy")
+        self.fails(2, "--dtype.*f32.bf16", "bench", "--dtype", "f32,int8")
+
+    def test_bf16_on_machines_without_it(self):
+        """One line says what is computed instead, unless there is nothing to say."""
+        write_fasta("a.fa", [("a", "ACGT")])
+        for isa in running_isas():
+            env = environment(LDAR_ISA=isa)
+            for command in (["embed", "a.fa", "-o", "a.npy"], ["logits", "a.fa", "-o", "a.npy"], ["segment", "a.fa"]):
+                run_it = [*command, "-m", TINY, "--dtype"]
+                said = self.ok(*run_it, "bf16", env=env).stderr.splitlines()
+                lines = [l for l in said if f"{isa} multiplies no bf16: computing in f32" in l]
+                self.assertEqual(len(lines), 0 if program.multiplies_bf16(isa) else 1, said)
+                self.assertNotIn("bf16", self.ok(*run_it, "f32", env=env).stderr.replace(isa, ""))
 
     def test_isa_in_the_environment(self):
         write_fasta("a.fa", [("a", "ACGT")])

@@ -80,10 +80,49 @@ static void check_window(const struct sequence_list *sequences, const struct win
     }
 }
 
+/* What a batch held when it was cut. */
+struct copy {
+    struct window_batch batch;
+    uint8_t *ids;
+    size_t *offsets;
+    struct window *windows;
+};
+
+static void *duplicate(const void *data, size_t bytes)
+{
+    void *twin = malloc(bytes + 1);
+    assert_non_null(twin);
+    return memcpy(twin, data, bytes);
+}
+
+static struct copy copy_batch(const struct window_batch *batch)
+{
+    const size_t sequences = batch->input.sequences;
+    return (struct copy){*batch, duplicate(batch->input.ids, batch->input.offsets[sequences]),
+                         duplicate(batch->input.offsets, (sequences + 1) * sizeof(size_t)),
+                         duplicate(batch->windows, sequences * sizeof(struct window))};
+}
+
+/* The batch is still what it was, now that the next is cut; then the copy is gone. */
+static void check_copy(struct copy *copy)
+{
+    const struct ldar_batch *input = &copy->batch.input;
+    if (copy->ids) {
+        assert_memory_equal(input->ids, copy->ids, copy->offsets[input->sequences]);
+        assert_memory_equal(input->offsets, copy->offsets, (input->sequences + 1) * sizeof(size_t));
+        assert_memory_equal(copy->batch.windows, copy->windows, input->sequences * sizeof(struct window));
+    }
+    free(copy->ids);
+    free(copy->offsets);
+    free(copy->windows);
+    *copy = (struct copy){0};
+}
+
 static size_t check_cutter(const struct sequence_list *sequences, const struct window_plan *plan)
 {
     const size_t most = plan->batch > plan->window ? plan->batch : plan->window;
     struct cursor cursor = {0};
+    struct copy last = {0};
     struct ldar_error error;
     struct window_batch batch;
     window_cutter *cutter;
@@ -92,9 +131,11 @@ static size_t check_cutter(const struct sequence_list *sequences, const struct w
     assert_ok(window_cutter_create(source, plan, &cutter, &error), &error);
     for (;; ++batches) {
         assert_ok(window_cutter_next(cutter, &batch, &error), &error);
+        check_copy(&last);
         if (batch.input.sequences == 0) {
             break;
         }
+        last = copy_batch(&batch);
         assert_int_equal(batch.input.offsets[0], 0);
         assert_true(batch.input.offsets[batch.input.sequences] <= most);
         for (size_t i = 0; i < batch.input.sequences; ++i) {

@@ -115,9 +115,12 @@ struct bytes safetensors(const char *header, size_t data_bytes)
     struct bytes file = {NULL, 0};
     add_little(&file, strlen(header), 8);
     add_text(&file, header);
+    unsigned char *data = must(malloc(data_bytes + 1));
     for (size_t i = 0; i < data_bytes; i++) {
-        add_little(&file, i, 1);
+        data[i] = (unsigned char)i;
     }
+    add_bytes(&file, data, data_bytes);
+    free(data);
     return file;
 }
 

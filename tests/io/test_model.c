@@ -398,12 +398,75 @@ static void test_flips(void **state)
     free(file.data);
 }
 
+/* The list of hashes names every tensor once: a name written over another leaves one tensor unchecked. */
+static void test_hash_list(void **state)
+{
+    static const struct {
+        const char *from, *to, *words;
+    } cases[] = {
+        {"encoder.layers.0.mixer.bwd.D\\\"", "encoder.layers.0.mixer.fwd.D\\\"", "malformed or stands twice"},
+        {"encoder.layers.0.mixer.bwd.D\\\"", "encoder.layers.0.mixer.bwd.E\\\"", "something that is not there"},
+    };
+    struct ldar_config config;
+    struct ldar_error error;
+    ldar_model *model;
+    (void)state;
+    assert_int_equal(ldar_config_preset("2m", &config, &error), LDAR_OK);
+    assert_int_equal(ldar_model_create(&config, 1, &model, &error), LDAR_OK); /* D is 1 in both directions */
+    save(model, LDAR_F32, scratch("sound"));
+    ldar_model_destroy(model);
+    struct bytes file = read_file(scratch("sound"));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const size_t length = strlen(cases[i].from);
+        unsigned char *at = file.data;
+        assert_int_equal(strlen(cases[i].to), length);
+        while (memcmp(at, cases[i].from, length) != 0) {
+            at++;
+            assert_true(at + length < file.data + file.count);
+        }
+        memcpy(at, cases[i].to, length);
+        write_file(scratch("list"), file.data, file.count);
+        memcpy(at, cases[i].from, length);
+        expect_failure(ldar_model_load(scratch("list"), &model, &error), &error, LDAR_ERROR_FORMAT, cases[i].words);
+    }
+    free(file.data);
+}
+
+/* Pages that were let go of read as before, and a model on the heap keeps its values. */
+static void test_release(void **state)
+{
+    struct ldar_config config;
+    struct ldar_error error;
+    ldar_model *model;
+    (void)state;
+    assert_int_equal(ldar_config_preset("2m", &config, &error), LDAR_OK);
+    assert_int_equal(ldar_model_create(&config, 1, &model, &error), LDAR_OK);
+    for (int dtype = LDAR_F32; dtype <= LDAR_BF16; dtype++) {
+        save(model, (enum ldar_dtype)dtype, scratch("views"));
+        ldar_model *views = load(scratch("views"));
+        for (int step = 0; step < 2; step++) {
+            const struct ldar_model *one = step ? model : views; /* one from a file, one on the heap */
+            for (size_t i = 0; i < one->table.count; i++) {
+                if (one->table.entry[i].matrix) {
+                    ldar_matrix_release_pages(&one->parameters, one->table.entry[i].matrix);
+                }
+            }
+        }
+        save(views, (enum ldar_dtype)dtype, scratch("again"));
+        expect_equal_files(scratch("views"), scratch("again"));
+        save(model, (enum ldar_dtype)dtype, scratch("again"));
+        expect_equal_files(scratch("views"), scratch("again"));
+        ldar_model_destroy(views);
+    }
+    ldar_model_destroy(model);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_golden),  cmocka_unit_test(test_round_trip), cmocka_unit_test(test_bf16),
         cmocka_unit_test(test_changes), cmocka_unit_test(test_wrappers),   cmocka_unit_test(test_metadata),
-        cmocka_unit_test(test_flips),
+        cmocka_unit_test(test_flips),   cmocka_unit_test(test_hash_list),  cmocka_unit_test(test_release),
     };
     return cmocka_run_group_tests_name("io.model", tests, NULL, NULL);
 }

@@ -49,19 +49,20 @@ static void embed_size(struct test *test, size_t rows, size_t width)
     enum { SYMBOLS = 7 };
     check_case("rows %zu width %zu placement %d", rows, width, (int)test->placement);
     size_t symbols = test->placement == PLACE_FAR ? 2 : SYMBOLS;
-    struct matrix out = matrix_new(test, rows, width, 0, true), table = matrix_new(test, symbols, width, 0, true);
+    struct matrix out = elements_new(test, rows, width, 0, true), table = elements_new(test, symbols, width, 0, true);
     matrix_fill(test, table, FILL_NORMAL);
     for (size_t i = 0; i < symbols && width; i++) {
         const float odd[] = {NAN, -0.0f, INFINITY, 1e-45f, -INFINITY};
         matrix_row(table, (ptrdiff_t)i)[random_below(&test->random, width)] = odd[random_below(&test->random, 5)];
     }
-    matrix_seal(table);
+    elements_seal(table);
     uint8_t *ids = array_new(test, rows, sizeof *ids);
     for (size_t i = 0; i < rows; i++) {
         ids[i] = (uint8_t)(i + 1 == rows ? symbols - 1 : random_below(&test->random, symbols));
     }
     guard_seal(ids);
-    test->kernels->embed(out.at, table.at, ids, rows, width, out.stride, table.stride);
+    test->kernels->embed(out.elements, table.elements, ids, rows, width, out.stride, table.stride);
+    elements_take(out);
     for (size_t i = 0; i < rows; i++) {
         check_same(matrix_row(out, (ptrdiff_t)i), 0, matrix_row(table, ids[i]), 0, 1, width);
     }
@@ -71,14 +72,16 @@ static void embed_size(struct test *test, size_t rows, size_t width)
 static void embed_oracle(struct test *test)
 {
     check_case("against the oracle");
-    struct matrix out = matrix_new(test, 100, 33, 0, true), table = matrix_filled(test, 256, 33, 0, true, FILL_NORMAL);
+    struct matrix out = elements_new(test, 100, 33, 0, true),
+                  table = elements_filled(test, 256, 33, 0, true, FILL_NORMAL);
     uint8_t *ids = array_new(test, 100, sizeof *ids);
     for (size_t i = 0; i < 100; i++) {
         ids[i] = (uint8_t)(255 - i * i % 256);
     }
     double *reference = reference_new(100 * 33);
     oracle_embed(reference, table.at, ids, 100, 33, table.stride);
-    test->kernels->embed(out.at, table.at, ids, 100, 33, out.stride, table.stride);
+    test->kernels->embed(out.elements, table.elements, ids, 100, 33, out.stride, table.stride);
+    elements_take(out);
     check_close(test, out, reference, 0);
     case_end();
 }
@@ -96,14 +99,22 @@ struct head_case {
 };
 
 /* out and weight are dense. */
+static struct matrix head_dense(struct test *test, size_t rows, size_t width)
+{
+    return (struct matrix){.at = array_new(test, rows * width, sizeof(float)),
+                           .element = sizeof(float),
+                           .rows = rows,
+                           .width = width,
+                           .stride = (ptrdiff_t)width};
+}
+
 static struct head_case head_case(struct test *test, size_t rows, size_t width, size_t symbols, enum fill fill)
 {
     check_case("rows %zu width %zu symbols %zu fill %s placement %d", rows, width, symbols, fill_name(fill),
                (int)test->placement);
-    struct head_case c = {
-        .x = matrix_filled(test, rows, width, 0, true, fill),
-        .weight = {array_new(test, symbols * width, sizeof(float)), symbols, width, 0, (ptrdiff_t)width},
-        .out = {array_new(test, rows * symbols, sizeof(float)), rows, symbols, 0, (ptrdiff_t)symbols}};
+    struct head_case c = {.x = matrix_filled(test, rows, width, 0, true, fill),
+                          .weight = head_dense(test, symbols, width),
+                          .out = head_dense(test, rows, symbols)};
     matrix_fill(test, c.weight, fill);
     guard_seal(c.weight.at);
     return c;

@@ -7,10 +7,10 @@
 
 static const struct {
     const char *name;
-    double bound;
+    double bound, bound_bf16;
     void (*run)(struct test *test);
 } tests[] = {
-#define KERNEL(name, bound, arguments) {#name, bound, test_##name},
+#define KERNEL(name, bound, bound_bf16, arguments) {#name, bound, bound_bf16, test_##name},
 #include "simd/kernels.def"
 #undef KERNEL
 };
@@ -20,7 +20,7 @@ enum { TESTS = sizeof tests / sizeof *tests };
 static void run_one(size_t number, const struct ldar_kernels *kernels)
 {
     struct test test = {.kernels = kernels,
-                        .bound = tests[number].bound,
+                        .bound = kernels->element < sizeof(float) ? tests[number].bound_bf16 : tests[number].bound,
                         .random = random_start(random_seed()),
                         .placement = PLACE_ANY};
     check_test("kernel.%s.%s", tests[number].name, kernels->name);
@@ -57,7 +57,7 @@ static int run_tests(const struct ldar_kernels *kernels, char **names, int count
 }
 
 static const char *const isa_names[] = {
-#define ISA(name, NAME) #name,
+#define ISA(name, NAME, FLOATS) #name,
 #include "simd/isa.def"
 #undef ISA
 };

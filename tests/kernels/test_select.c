@@ -16,7 +16,7 @@ static void select_tables(void)
 {
     check_case("tables");
     static const char *const names[] = {
-#define ISA(name, NAME) #name,
+#define ISA(name, NAME, FLOATS) #name,
 #include "simd/isa.def"
 #undef ISA
     };
@@ -28,10 +28,26 @@ static void select_tables(void)
         }
         CHECK(strcmp(table->name, names[isa]) == 0);
         CHECK(table->width > 0 && table->rows > 0 && table->panel > 0 && table->panel % 2 == 0);
-#define KERNEL(name, bound, arguments) CHECK(table->name);
+        CHECK(table->element == (ldar_simd_floats(isa) == isa ? sizeof(float) : sizeof(uint16_t)));
+#define KERNEL(name, bound, bound_bf16, arguments) CHECK(table->name);
 #include "simd/kernels.def"
 #undef KERNEL
     }
+}
+
+/* What computes in float32 for a bundle is one of floats, and held and run wherever the bundle is. */
+static void select_floats(void)
+{
+    uint32_t features = ldar_simd_detect();
+    for (enum ldar_simd_isa isa = 0; isa < LDAR_SIMD_ISAS; isa++) {
+        check_case("the floats of %d", (int)isa);
+        enum ldar_simd_isa floats = ldar_simd_floats(isa);
+        CHECK(ldar_simd_floats(floats) == floats);
+        CHECK(!ldar_simd_table(isa) || ldar_simd_table(floats));
+        CHECK(!holds(features, isa) || holds(features, floats));
+    }
+    CHECK(ldar_simd_floats(LDAR_SIMD_AVX512BF16) == LDAR_SIMD_AVX512);
+    CHECK(ldar_simd_floats(LDAR_SIMD_NEONBF16) == LDAR_SIMD_NEON);
 }
 
 static void select_detect(void)
@@ -81,7 +97,7 @@ static void select_two_tables(void)
 {
     check_case("two tables at once");
     struct test test = {.kernels = ldar_simd_table(LDAR_SIMD_SCALAR), .random = random_start(random_seed())};
-    const struct ldar_kernels *best = ldar_simd_table(ldar_simd_best(ldar_simd_detect()));
+    const struct ldar_kernels *best = ldar_simd_table(ldar_simd_floats(ldar_simd_best(ldar_simd_detect())));
     struct matrix x = matrix_filled(&test, 9, 67, 0, false, FILL_NORMAL),
                   weight = vector_filled(&test, 67, FILL_NORMAL), first = matrix_like(&test, x, 67),
                   slow = matrix_like(&test, x, 67), again = matrix_like(&test, x, 67);
@@ -102,6 +118,7 @@ int main(void)
     check_test("kernel.select");
     guard_catch_faults();
     select_tables();
+    select_floats();
     select_detect();
     select_best();
     select_capped();

@@ -30,10 +30,10 @@ struct slot {
 static struct slot slots[SLOTS];
 static size_t used;
 
-/* The bytes of the float 0x7fe5a5a5 (a quiet NaN) at four-byte aligned addresses. */
+/* The bytes of 0x7fe57fd3 at four-byte aligned addresses: a quiet NaN as a float, and two of them as bfloat16. */
 static unsigned char canary(const unsigned char *at)
 {
-    const uint32_t word = 0x7fe5a5a5u;
+    const uint32_t word = 0x7fe57fd3u;
     unsigned char bytes[4];
     memcpy(bytes, &word, sizeof bytes);
     return bytes[(uintptr_t)at % 4];

@@ -7,7 +7,8 @@
 /*
  * Buffers between unmapped pages. A buffer lies `offset` bytes from the page at its front or at its rear, so that with
  * offset 0 the first byte too many is a fault. Bytes near the buffer and between its rows hold a canary, and so does
- * the buffer itself at first: as floats they are NaN, so that reading what was not written shows as well.
+ * the buffer itself at first: as floats and as bfloat16 they are NaN, so that reading what was not written shows as
+ * well.
  */
 enum guard_side { GUARD_FRONT, GUARD_REAR };
 

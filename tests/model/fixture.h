@@ -17,8 +17,9 @@
  * What the tests of whole models share. Every function fails the running test when it cannot do what it says.
  */
 
-/* The instruction set under test: the program's argument. */
+/* The instruction set under test: the program's argument. One that multiplies bfloat16 is tested with it. */
 extern enum ldar_isa test_isa;
+extern enum ldar_dtype test_dtype;
 
 /* Reads the program's only argument, the name of an instruction set; ends the process with 77 where it does not run. */
 void fixture_start(int argc, char **argv);
@@ -29,7 +30,11 @@ const char *golden_path(const char *name);
 /* The model of tests/golden/NAME.safetensors. */
 ldar_model *model_load(const char *name);
 
-/* A context of test_isa. */
+/* The file of the model written with matrices of `dtype`, and loaded again. */
+ldar_model *model_stored(const ldar_model *model, enum ldar_dtype dtype);
+
+/* test_isa, test_dtype and so many threads; and a context of these. */
+struct ldar_context_options options_new(int threads);
 ldar_context *context_new(const ldar_model *model, int threads);
 ldar_context *context_with(const ldar_model *model, const struct ldar_context_options *options);
 
@@ -69,10 +74,15 @@ void assert_same_result(const struct result *a, const struct result *b);
 void assert_same_sequence(const struct result *a, const struct ldar_batch *in_a, size_t index_a,
                           const struct result *b, const struct ldar_batch *in_b, size_t index_b);
 
-/* The bounds of the forward pass in float32: relative L2 2e-5 and largest difference 1e-3 of the reference's rms. */
-void assert_close_floats(const char *what, const float *got, const float *expected, size_t count);
+/* Bounds of the forward pass in test_dtype: relative L2, largest difference over the reference's rms, probability. */
+struct bounds {
+    double l2, peak, prob;
+};
 
-/* Probabilities to 1e-5. */
+struct bounds bounds(void);
+void assert_close_floats(const char *what, const float *got, const float *expected, size_t count);
+void assert_close_within(const char *what, const float *got, const float *expected, size_t count,
+                         struct bounds bounds);
 void assert_close_prob(const float *got, const float *expected, size_t count);
 
 /* A file's bytes, and a new file of bytes in the working directory, whose name is returned. free() both. */

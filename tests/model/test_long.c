@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sequences of many tiles, blocks of queries and segments of the scan. */
+/* Sequences of many tiles and blocks of queries. */
 #include "fixture.h"
 
 #include "model/parameters.h"
@@ -50,7 +50,7 @@ static void check_threads(const char *name, size_t length)
 static void test_scan_threads(void **state)
 {
     (void)state;
-    check_threads("tiny", 17000); /* more than twice the longest segment of a scan */
+    check_threads("tiny", 17000);
 }
 
 static void test_attention_threads(void **state)
@@ -103,9 +103,9 @@ static void test_attention_reference(void **state)
 /* ---- a long memory ---- */
 
 /*
- * Where a sequence is scanned in segments, what one segment hands to the next must not fade before it is looked at. A
- * model of one scanning layer is given the decay exp(A_log) = 0.0009, at which a token is remembered for 10,000 others,
- * and compared with the textbook's layer, which knows no segments.
+ * What one tile of the scan hands to the next must not fade before it is looked at. A model of one scanning layer is
+ * given the decay exp(A_log) = 0.0009, at which a token is remembered for 10,000 others and more, and compared with the
+ * textbook's layer, which knows no tiles.
  */
 static ldar_model *model_with_memory(const char *name)
 {
@@ -177,8 +177,8 @@ static float *scanned(const struct ldar_stage_config *config, const struct ldar_
         .conv_bias_c = own->conv_bias + inner + state,
         .dt_bias = own->dt_bias, .a = rate, .d = own->d, .length = length, .heads = heads, .state = state,
         .x_stride = stride, .bc_stride = stride, .dt_stride = stride, .conv_stride = (ptrdiff_t)channels};
-    double *y = doubles(length * inner), *decay = doubles(heads);
-    oracle_ssd_scan(y, decay, &args);
+    double *y = doubles(length * inner);
+    oracle_ssd_scan(y, &args);
     for (size_t i = 0; reverse && i < length / 2; i++) {
         for (size_t c = 0; c < inner; c++) {
             double value = y[i * inner + c];
@@ -186,7 +186,6 @@ static float *scanned(const struct ldar_stage_config *config, const struct ldar_
             y[(length - 1 - i) * inner + c] = value;
         }
     }
-    free(decay);
     free(rate);
     free(weight);
     return rounded(y, length * inner);
@@ -210,7 +209,7 @@ static float *encoded(const struct ldar_parameters *parameters, const uint8_t *i
                    scanned(config, &mixer->direction[1], row, length, 1)};
     const struct ldar_gated_norm_args gate = {
         .z = row, .y = {y[0], y[1]}, .weight = {mixer->direction[0].norm, mixer->direction[1].norm}, .eps = 1e-5f,
-        .rows = length, .width = inner, .z_stride = (ptrdiff_t)rows, .y_stride = (ptrdiff_t)inner};
+        .rows = length, .width = inner, .z_stride = (ptrdiff_t)rows, .y_stride = {(ptrdiff_t)inner, (ptrdiff_t)inner}};
     double *gated = doubles(length * inner), *mixed = doubles(length * width), *out = doubles(length * width);
     oracle_gated_norm(gated, &gate);
     float *v = rounded(gated, length * inner);
@@ -230,7 +229,7 @@ static float *encoded(const struct ldar_parameters *parameters, const uint8_t *i
 static void test_memory(void **state)
 {
     (void)state;
-    static const size_t lengths[] = {1000, 16384, 16385, 33000};
+    static const size_t lengths[] = {1000, 16385, 33000};
     struct random random = random_start(random_seed());
     ldar_model *model = model_with_memory("shapes/two-stages.safetensors");
     ldar_context *context = context_new(model, 3);
@@ -241,7 +240,10 @@ static void test_memory(void **state)
         struct ldar_error error;
         assert_ok(ldar_forward(context, &input.batch, NULL, &encoder, &error), &error);
         float *expected = encoded(ldar_model_parameters(model), input.batch.ids, lengths[i]);
-        assert_close_floats("encoder", result.out.encoder, expected, lengths[i] * result.width);
+        struct bounds here = bounds(); /* each tile's decay is rounded, and these errors live as long as the tokens */
+        here.l2 *= fmax(1, (double)lengths[i] / 16384);
+        here.peak *= fmax(1, (double)lengths[i] / 16384);
+        assert_close_within("encoder", result.out.encoder, expected, lengths[i] * result.width, here);
         free(expected);
         result_free(&result);
         input_free(&input);

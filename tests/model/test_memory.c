@@ -21,11 +21,9 @@ static void test_bound(void **state)
             const struct ldar_boundaries worst = {.size = sizeof worst, .every = 1};
             allocator_watch();
             const size_t before = allocator_bytes();
-            ldar_context *context = context_with(
-                model, &(struct ldar_context_options){.size = sizeof(struct ldar_context_options),
-                                                      .threads = 3,
-                                                      .isa = test_isa,
-                                                      .gemm = LDAR_GEMM_PACKED}); /* others allocate out of sight */
+            struct ldar_context_options options = options_new(3);
+            options.gemm = LDAR_GEMM_PACKED; /* others allocate out of sight */
+            ldar_context *context = context_with(model, &options);
             const size_t stated = ldar_context_bytes(context, length);
             assert_int_equal(ldar_forward(context, &input.batch, &worst, &result.out, NULL), LDAR_OK);
             const size_t taken = allocator_peak() - before;
@@ -51,9 +49,9 @@ static void test_limit(void **state)
     ldar_model *model = model_load("tiny");
     ldar_context *free_one = context_new(model, 2);
     const size_t limit = ldar_context_bytes(free_one, 500);
-    ldar_context *context = context_with(
-        model, &(struct ldar_context_options){
-                   .size = sizeof(struct ldar_context_options), .threads = 2, .isa = test_isa, .max_bytes = limit});
+    struct ldar_context_options options = options_new(2);
+    options.max_bytes = limit;
+    ldar_context *context = context_with(model, &options);
     struct input small = input_one(&random, 500), large = input_one(&random, 50000);
     struct result refused = result_new(model, &large.batch, 0);
     struct ldar_error error = {0};
@@ -72,9 +70,8 @@ static void test_limit(void **state)
     ldar_context_destroy(free_one);
 
     context = (ldar_context *)(void *)&random;
-    const struct ldar_context_options nothing = {
-        .size = sizeof nothing, .threads = 2, .isa = test_isa, .max_bytes = 1};
-    assert_int_equal(ldar_context_create(model, &nothing, &context, &error), LDAR_ERROR_MEMORY);
+    options.max_bytes = 1;
+    assert_int_equal(ldar_context_create(model, &options, &context, &error), LDAR_ERROR_MEMORY);
     assert_null(context);
     ldar_model_destroy(model);
 }
@@ -82,7 +79,8 @@ static void test_limit(void **state)
 /* The n-th request for memory fails, n = 1, 2, ... until none does: each failure is told, and nothing is lost. */
 static void check_create(const ldar_model *model, enum ldar_gemm gemm)
 {
-    const struct ldar_context_options options = {.size = sizeof options, .threads = 2, .isa = test_isa, .gemm = gemm};
+    struct ldar_context_options options = options_new(2);
+    options.gemm = gemm;
     const size_t blocks = allocator_blocks();
     enum ldar_status status = LDAR_ERROR_MEMORY;
     for (size_t n = 1; status; n++) {
@@ -106,7 +104,7 @@ static void test_create_failures(void **state)
     for (size_t n = 0; n < NAMES; n++) {
         ldar_model *model = model_load(names[n]);
         for (enum ldar_gemm gemm = LDAR_GEMM_AUTO; gemm <= LDAR_GEMM_REFERENCE; gemm++) {
-            if (ldar_gemm_built(gemm)) {
+            if (ldar_gemm_built(gemm) && (gemm <= LDAR_GEMM_PACKED || test_dtype == LDAR_F32)) {
                 check_create(model, gemm);
             }
         }

@@ -67,8 +67,9 @@ static void check_mirror(const char *name, size_t length)
         error += (value - seen) * (value - seen);
         norm += value * value;
     }
-    if (!(sqrt(error / norm) <= 1e-5)) {
-        fail_msg("%s: relative L2 %.2e (at most 1e-5)", name, sqrt(error / norm));
+    const double most = bounds().l2 / 2;
+    if (!(sqrt(error / norm) <= most)) {
+        fail_msg("%s: relative L2 %.2e (at most %g)", name, sqrt(error / norm), most);
     }
     result_free(&image);
     result_free(&result);
@@ -147,8 +148,9 @@ static void test_alike(void **state)
         memset(input.memory, symbol, 100);
         struct result result = forward(context, model, &input.batch, NULL);
         for (size_t t = 1; t < 100; t++) {
-            assert_true(fabsf(result.out.prob[t] - result.out.prob[1]) <= 1e-5f);
-            assert_int_equal(result.out.boundary[t], result.out.boundary[1]);
+            const double first = result.out.prob[1], prob = result.out.prob[t], most = bounds().prob;
+            assert_true(fabs(prob - first) <= most);
+            assert_true(result.out.boundary[t] == result.out.boundary[1] || fabs(first - 0.5) <= most);
         }
         result_free(&result);
         input_free(&input);
@@ -169,13 +171,9 @@ static void test_depth(void **state)
     }
     config.stage[LDAR_MAX_STAGES - 1].decoder[0] = 0;
     struct ldar_error error;
-    ldar_model *model, *loaded;
+    ldar_model *model;
     assert_ok(ldar_model_create(&config, 5, &model, &error), &error);
-    char *path = file_write("", 0);
-    assert_ok(ldar_model_save(model, LDAR_F32, path, &error), &error);
-    assert_ok(ldar_model_load(path, &loaded, &error), &error);
-    unlink(path);
-    free(path);
+    ldar_model *loaded = model_stored(model, LDAR_F32);
 
     struct random random = random_start(random_seed());
     struct input input = input_random(&random, (const size_t[]){1, 0, 200}, 3, 0);

@@ -8,15 +8,13 @@
 static const char *const names[] = {"tiny", "shapes/two-stages", "shapes/equal-widths", "shapes/no-scan"};
 enum { NAMES = sizeof names / sizeof names[0] };
 
-static void test_counts(void **state)
+static void check_counts(const size_t *lengths, size_t sequences)
 {
-    (void)state;
-    static const size_t lengths[] = {700, 0, 65, 1, 1500};
-    static const int threads[] = {2, 3, 7};
+    static const int threads[] = {2, 3, 5, 7, 16};
     struct random random = random_start(random_seed());
     for (size_t n = 0; n < NAMES; n++) {
         ldar_model *model = model_load(names[n]);
-        struct input input = input_random(&random, lengths, 5, 0);
+        struct input input = input_random(&random, lengths, sequences, 0);
         ldar_context *alone = context_new(model, 1);
         struct result expected = forward(alone, model, &input.batch, NULL);
         for (size_t i = 0; i < sizeof threads / sizeof threads[0]; i++) {
@@ -32,6 +30,19 @@ static void test_counts(void **state)
         input_free(&input);
         ldar_model_destroy(model);
     }
+}
+
+static void test_counts(void **state)
+{
+    (void)state;
+    check_counts((const size_t[]){700, 0, 65, 1, 1500}, 5);
+}
+
+/* With more threads than a lone sequence has heads its directions are scanned apart, and heads are halved. */
+static void test_lone_sequence(void **state)
+{
+    (void)state;
+    check_counts((const size_t[]){400}, 1);
 }
 
 /* A context, its work and what it must give. */
@@ -53,20 +64,19 @@ static void *call(void *argument)
     return NULL;
 }
 
-/* Two contexts share a model, each used by a thread of its own; `other` is the second one's instruction set. */
-static void check_two_callers(enum ldar_isa other)
+/* Two contexts share a model, each used by a thread of its own; the second one's instruction set and type are given. */
+static void check_two_callers(enum ldar_isa other, enum ldar_dtype dtype)
 {
     struct random random = random_start(random_seed());
     ldar_model *model = model_load("tiny");
-    const enum ldar_isa isas[] = {test_isa, other};
+    struct ldar_context_options options[] = {options_new(2), options_new(2)};
+    options[1].isa = other;
+    options[1].dtype = dtype;
     struct caller caller[2];
     for (size_t i = 0; i < 2; i++) {
         caller[i] = (struct caller){
-            .context = context_with(model, &(struct ldar_context_options){
-                .size = sizeof(struct ldar_context_options), .threads = 2, .isa = isas[i]}),
-            .model = model,
-            .input = input_one(&random, 900 + i)};
-        assert_int_equal(ldar_context_isa(caller[i].context), isas[i]);
+            .context = context_with(model, &options[i]), .model = model, .input = input_one(&random, 900 + i)};
+        assert_int_equal(ldar_context_isa(caller[i].context), options[i].isa);
         caller[i].expected = forward(caller[i].context, model, &caller[i].input.batch, NULL);
         caller[i].result = result_new(model, &caller[i].input.batch, 0);
     }
@@ -89,13 +99,19 @@ static void check_two_callers(enum ldar_isa other)
 static void test_shared_model(void **state)
 {
     (void)state;
-    check_two_callers(test_isa);
+    check_two_callers(test_isa, test_dtype);
+}
+
+static void test_two_types(void **state)
+{
+    (void)state;
+    check_two_callers(test_isa, test_dtype == LDAR_BF16 ? LDAR_F32 : LDAR_BF16);
 }
 
 static void test_two_instruction_sets(void **state)
 {
     (void)state;
-    check_two_callers(LDAR_ISA_SCALAR);
+    check_two_callers(LDAR_ISA_SCALAR, LDAR_F32);
 }
 
 int main(int argc, char **argv)
@@ -103,7 +119,9 @@ int main(int argc, char **argv)
     fixture_start(argc, argv);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_lone_sequence),
         cmocka_unit_test(test_shared_model),
+        cmocka_unit_test(test_two_types),
         cmocka_unit_test(test_two_instruction_sets),
     };
     return cmocka_run_group_tests_name("model.threads", tests, NULL, NULL);

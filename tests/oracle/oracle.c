@@ -74,7 +74,8 @@ void oracle_gated_norm(double *out, const struct ldar_gated_norm_args *args)
             o[c] = 0;
         }
         for (int direction = 0; direction < 2; direction++) {
-            const float *y = row(args->y[direction], i, args->y_stride), *z = row(args->z, i, args->z_stride);
+            const float *y = row(args->y[direction], i, args->y_stride[direction]);
+            const float *z = row(args->z, i, args->z_stride);
             for (size_t c = 0; c < args->width; c++) {
                 v[c] = y[c] * oracle_silu(z[c]);
             }
@@ -91,6 +92,7 @@ void oracle_gated_norm(double *out, const struct ldar_gated_norm_args *args)
 
 void oracle_conv1d_silu(double *out, const struct ldar_conv1d_args *args)
 {
+    const float *x = args->x;
     for (size_t t = 0; t < args->rows; t++) {
         for (size_t c = 0; c < args->channels; c++) {
             double sum = args->bias[c];
@@ -98,7 +100,7 @@ void oracle_conv1d_silu(double *out, const struct ldar_conv1d_args *args)
                 ptrdiff_t from = (ptrdiff_t)(t + tap) - 3;
                 if (from >= -(ptrdiff_t)args->history) {
                     sum += (double)args->weight[(ptrdiff_t)tap * args->weight_stride + (ptrdiff_t)c]
-                           * args->x[from * args->x_stride + (ptrdiff_t)c];
+                           * x[from * args->x_stride + (ptrdiff_t)c];
                 }
             }
             out[t * args->channels + c] = oracle_silu(sum);
@@ -146,7 +148,7 @@ static void scan_token(double *y, double *state, const double *x, const double *
     }
 }
 
-void oracle_ssd_scan(double *y, double *decay, const struct ldar_ssd_args *args)
+void oracle_ssd_scan(double *y, const struct ldar_ssd_args *args)
 {
     size_t n = args->state, inner = args->heads * LDAR_HEAD;
     double *x = scan_input(args, args->x, args->x_stride, inner, args->conv_weight_x, args->conv_bias_x);
@@ -154,15 +156,12 @@ void oracle_ssd_scan(double *y, double *decay, const struct ldar_ssd_args *args)
     double *c = scan_input(args, args->c, args->bc_stride, n, args->conv_weight_c, args->conv_bias_c);
     for (size_t h = 0; h < args->heads; h++) {
         double *state = zeros(LDAR_HEAD * n);
-        double exponent = 0;
         for (size_t t = 0; t < args->length; t++) {
             double dt = row(args->dt, t, args->dt_stride)[h];
             dt = args->dt_bias ? oracle_softplus(dt + args->dt_bias[h]) : dt;
-            exponent += dt * args->a[h];
             size_t at = t * inner + h * LDAR_HEAD;
             scan_token(y + at, state, x + at, b + t * n, c + t * n, n, dt, args->a[h], args->d[h]);
         }
-        decay[h] = exp(exponent);
         free(state);
     }
     free(x);

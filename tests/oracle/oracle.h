@@ -9,8 +9,9 @@
 
 /*
  * The first rung of truth: what each kernel computes, from the textbook, in double precision, slowly. It takes the
- * kernels' own arguments, so that both sides of a comparison read the same memory, and ignores their outputs and
- * scratch: results go to dense arrays of doubles, (rows, width) unless said.
+ * kernels' own arguments, so that both sides of a comparison read the same memory, but for elements: those are floats
+ * here, whatever the table's are. It ignores outputs and scratch: results go to dense arrays of doubles, (rows, width)
+ * unless said.
  */
 double oracle_exp(double x);
 double oracle_sigmoid(double x);
@@ -22,8 +23,8 @@ void oracle_rms_norm(double *out, const float *x, const float *weight, size_t ro
 void oracle_gated_norm(double *out, const struct ldar_gated_norm_args *args);
 void oracle_conv1d_silu(double *out, const struct ldar_conv1d_args *args);
 
-/* y (length, heads P); decay (heads). The state begins at zero: args->state_in is not read. */
-void oracle_ssd_scan(double *y, double *decay, const struct ldar_ssd_args *args);
+/* y (length, heads P), of whole heads whatever args->width is. The state begins at zero: args->state_in is not read. */
+void oracle_ssd_scan(double *y, const struct ldar_ssd_args *args);
 
 /* out (queries, width) */
 void oracle_attention(double *out, const struct ldar_attention_args *args);

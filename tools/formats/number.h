@@ -9,4 +9,13 @@
 /* text[0..length) as a decimal number of digits alone, at most INT64_MAX; false when it is none. */
 bool parse_number(const char *text, size_t length, uint64_t *value);
 
+/* Most characters that the two below put, which end with no NUL. Both return where they ended. */
+enum { NUMBER_CHARACTERS = 32 };
+
+/* In decimal digits. */
+char *put_number(char *to, uint64_t value);
+
+/* As printf's "%.9g" would, which is enough to read the same float back. */
+char *put_float_text(char *to, float value);
+
 #endif

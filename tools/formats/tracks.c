@@ -3,9 +3,9 @@
 
 #include "bigwig.h"
 #include "failure.h"
+#include "number.h"
 #include "output.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,9 +94,9 @@ enum ldar_status track_create(const char *path, enum track_format format, const 
 /* ---- lines ---- */
 
 /* round(1000 p), for which a probability that is none counts as 0. */
-static int score(float probability)
+static uint64_t score(float probability)
 {
-    return probability > 0 ? (int)round(1000 * fmin(probability, 1)) : 0;
+    return probability > 0 ? (uint64_t)round(1000 * fmin(probability, 1)) : 0;
 }
 
 /* The line of the token or run that ends at `position`, if one is open. */
@@ -105,16 +105,23 @@ static enum ldar_status close_line(track *track, struct ldar_error *error)
     if (track->open == track->position) {
         return LDAR_OK;
     }
-    enum ldar_status status = output_write(track->output, track->name, track->name_bytes, error);
-    if (!status && track->format == TRACK_BED) {
-        status = output_print(track->output, error, "%" PRIu64 "\t%" PRIu64 "\t.\t%d\t.\n", track->open,
-                              track->position, score(track->value));
-    } else if (!status) {
-        status = output_print(track->output, error, "%" PRIu64 "\t%" PRIu64 "\t%.9g\n", track->open, track->position,
-                              (double)track->value);
+    char line[4 * NUMBER_CHARACTERS];
+    char *to = put_number(line, track->open);
+    *to++ = '\t';
+    to = put_number(to, track->position);
+    if (track->format == TRACK_BED) {
+        memcpy(to, "\t.\t", 3);
+        to = put_number(to + 3, score(track->value));
+        memcpy(to, "\t.\n", 3);
+        to += 3;
+    } else {
+        *to++ = '\t';
+        to = put_float_text(to, track->value);
+        *to++ = '\n';
     }
     track->open = track->position;
-    return status;
+    const enum ldar_status status = output_write(track->output, track->name, track->name_bytes, error);
+    return status ? status : output_write(track->output, line, (size_t)(to - line), error);
 }
 
 static enum ldar_status write_lines(track *track, const float *prob, const uint8_t *boundary, size_t count,

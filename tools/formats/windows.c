@@ -12,6 +12,14 @@ enum { BATCH_WINDOWS = 4096, BATCH_NAMES = 1 << 18 };
 /* Twice of it still is a size. */
 #define WINDOW_MAX (SIZE_MAX / 4)
 
+/* The arrays of a batch. */
+struct arrays {
+    uint8_t *ids; /* (batch) */
+    size_t *offsets;
+    struct window *windows;
+    char *names;
+};
+
 struct window_cutter {
     source *source;
     size_t window, stride, batch;
@@ -27,12 +35,9 @@ struct window_cutter {
     bool complete;        /* `ahead` reaches the end of the record */
     bool pending;         /* `next` is cut and not yet in a batch */
     struct window next;
-    /* The batch. */
-    uint8_t *ids; /* (batch) */
-    size_t *offsets;
-    struct window *windows;
-    char *names;
-    size_t count, names_used;
+    struct arrays arrays[2]; /* they take turns */
+    struct arrays *current;
+    size_t count, names_used; /* in them */
 };
 
 uint64_t window_count(uint64_t length, size_t window, size_t overlap)
@@ -134,7 +139,7 @@ static enum ldar_status next_window(window_cutter *cutter, struct ldar_error *er
 /* The name of the pending window in the batch's own memory; NULL when it does not fit. */
 static const char *keep_name(window_cutter *cutter)
 {
-    const struct window *before = cutter->count ? &cutter->windows[cutter->count - 1] : NULL;
+    const struct window *before = cutter->count ? &cutter->current->windows[cutter->count - 1] : NULL;
     if (before && before->record.index == cutter->next.record.index) {
         return before->record.name;
     }
@@ -142,7 +147,7 @@ static const char *keep_name(window_cutter *cutter)
     if (size > BATCH_NAMES - cutter->names_used) {
         return NULL;
     }
-    char *name = memcpy(cutter->names + cutter->names_used, cutter->next.record.name, size);
+    char *name = memcpy(cutter->current->names + cutter->names_used, cutter->next.record.name, size);
     cutter->names_used += size;
     return name;
 }
@@ -150,7 +155,8 @@ static const char *keep_name(window_cutter *cutter)
 /* Moves the pending window into the batch; false when it does not fit. */
 static bool pack(window_cutter *cutter)
 {
-    const size_t used = cutter->offsets[cutter->count];
+    const struct arrays *arrays = cutter->current;
+    const size_t used = arrays->offsets[cutter->count];
     if (cutter->count == BATCH_WINDOWS || cutter->next.length > cutter->batch - used) {
         return false;
     }
@@ -158,10 +164,10 @@ static bool pack(window_cutter *cutter)
     if (!name) {
         return false;
     }
-    memcpy(cutter->ids + used, cutter->ahead, cutter->next.length);
+    memcpy(arrays->ids + used, cutter->ahead, cutter->next.length);
     cutter->next.record.name = name;
-    cutter->windows[cutter->count++] = cutter->next;
-    cutter->offsets[cutter->count] = used + cutter->next.length;
+    arrays->windows[cutter->count++] = cutter->next;
+    arrays->offsets[cutter->count] = used + cutter->next.length;
     cutter->pending = false;
     advance(cutter);
     return true;
@@ -169,6 +175,7 @@ static bool pack(window_cutter *cutter)
 
 enum ldar_status window_cutter_next(window_cutter *cutter, struct window_batch *batch, struct ldar_error *error)
 {
+    cutter->current = &cutter->arrays[cutter->current == cutter->arrays];
     cutter->count = cutter->names_used = 0;
     do {
         const enum ldar_status status = next_window(cutter, error);
@@ -176,8 +183,8 @@ enum ldar_status window_cutter_next(window_cutter *cutter, struct window_batch *
             return status;
         }
     } while (cutter->pending && pack(cutter));
-    batch->input = (struct ldar_batch){cutter->ids, cutter->offsets, cutter->count};
-    batch->windows = cutter->windows;
+    batch->input = (struct ldar_batch){cutter->current->ids, cutter->current->offsets, cutter->count};
+    batch->windows = cutter->current->windows;
     return LDAR_OK;
 }
 
@@ -197,6 +204,23 @@ static enum ldar_status check_plan(const struct window_plan *plan, struct ldar_e
     return LDAR_OK;
 }
 
+static bool arrays_create(struct arrays *arrays, size_t batch)
+{
+    arrays->ids = malloc(batch);
+    arrays->offsets = calloc(BATCH_WINDOWS + 1, sizeof *arrays->offsets);
+    arrays->windows = malloc(BATCH_WINDOWS * sizeof *arrays->windows);
+    arrays->names = malloc(BATCH_NAMES);
+    return arrays->ids && arrays->offsets && arrays->windows && arrays->names;
+}
+
+static void arrays_free(struct arrays *arrays)
+{
+    free(arrays->ids);
+    free(arrays->offsets);
+    free(arrays->windows);
+    free(arrays->names);
+}
+
 enum ldar_status window_cutter_create(source *source, const struct window_plan *plan, window_cutter **out,
                                       struct ldar_error *error)
 {
@@ -206,18 +230,18 @@ enum ldar_status window_cutter_create(source *source, const struct window_plan *
         return status;
     }
     window_cutter *cutter = calloc(1, sizeof *cutter);
+    bool complete = cutter != NULL;
     if (cutter) {
         cutter->source = source;
         cutter->window = plan->window;
         cutter->stride = plan->window - plan->overlap;
         cutter->batch = plan->batch < plan->window ? plan->window : plan->batch;
         cutter->ahead = malloc(cutter->window + cutter->stride);
-        cutter->ids = malloc(cutter->batch);
-        cutter->offsets = calloc(BATCH_WINDOWS + 1, sizeof *cutter->offsets);
-        cutter->windows = malloc(BATCH_WINDOWS * sizeof *cutter->windows);
-        cutter->names = malloc(BATCH_NAMES);
+        cutter->current = cutter->arrays;
+        complete = cutter->ahead && arrays_create(&cutter->arrays[0], cutter->batch)
+                   && arrays_create(&cutter->arrays[1], cutter->batch);
     }
-    if (!cutter || !cutter->ahead || !cutter->ids || !cutter->offsets || !cutter->windows || !cutter->names) {
+    if (!complete) {
         window_cutter_destroy(cutter);
         return fail(error, LDAR_ERROR_MEMORY,
                     "no memory for a window of %zu and a batch of %zu nucleotides; take a smaller one", plan->window,
@@ -231,10 +255,8 @@ void window_cutter_destroy(window_cutter *cutter)
 {
     if (cutter) {
         free(cutter->ahead);
-        free(cutter->ids);
-        free(cutter->offsets);
-        free(cutter->windows);
-        free(cutter->names);
+        arrays_free(&cutter->arrays[0]);
+        arrays_free(&cutter->arrays[1]);
         free(cutter);
     }
 }

@@ -47,8 +47,8 @@ struct window_batch {
 };
 
 /*
- * A cutter takes a source's records in order. Memory: 2 `window` + `batch` bytes for
- * nucleotides, and at most 1 MiB for names and windows.
+ * A cutter takes a source's records in order. Memory: 2 `window` + 2 `batch` bytes
+ * for nucleotides, and at most 2 MiB for names and windows.
  */
 typedef struct window_cutter window_cutter;
 
@@ -58,7 +58,8 @@ LDAR_MUST_USE enum ldar_status window_cutter_create(source *source, const struct
 
 /*
  * The next batch: whole windows, at least one, as many as fit. input.sequences is
- * 0 when all records are done. Its arrays belong to the cutter, until the next call.
+ * 0 when all records are done. Its arrays belong to the cutter, until the next call
+ * but one: while a batch is computed, another thread may cut the next.
  */
 LDAR_MUST_USE enum ldar_status window_cutter_next(window_cutter *cutter, struct window_batch *batch,
                                                   struct ldar_error *error);

@@ -4,7 +4,7 @@
  * isa_*.c exports.
  */
 #include "../kernels.h"
-#include "../vec/vec_math.h"
+#include "../vec/element.h"
 #include "../vec/tile.h"
 
 #include <assert.h>
@@ -32,9 +32,10 @@
 const struct ldar_kernels TABLE(VEC_NAME) = {
     .name = TEXT(VEC_NAME),
     .width = VEC_WIDTH,
+    .element = sizeof(element),
     .panel = TILE_COLUMNS,
-    .rows = TILE_ROWS,
-#define KERNEL(name, bound, arguments) .name = kernel_##name,
+    .rows = GEMM_ROWS,
+#define KERNEL(name, bound, bound_bf16, arguments) .name = kernel_##name,
 #include "../kernels.def"
 #undef KERNEL
 };

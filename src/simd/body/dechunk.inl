@@ -26,8 +26,8 @@ TILE_INLINE void ema_columns(float *out, const float *x, const float *prob, size
             vec new = load_lanes(x + (ptrdiff_t)row * x_stride + j * VEC_WIDTH, lanes);
             vec kept = vec_mul(keep, high[j]);
             vec sum = vec_fma(take, new, kept);
-            vec error = vec_add(vec_fma(keep, high[j], vec_sub(vec_zero(), kept)),
-                                vec_fma(take, new, vec_sub(kept, sum)));
+            vec error =
+                vec_add(vec_fma(keep, high[j], vec_sub(vec_zero(), kept)), vec_fma(take, new, vec_sub(kept, sum)));
             error = vec_fma(keep, low[j], vec_fma(keep_low, high[j], error));
             high[j] = sum;
             low[j] = vec_select_gt(infinity, vec_abs(sum), error, vec_zero());

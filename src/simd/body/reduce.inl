@@ -14,6 +14,20 @@ TILE_INLINE void store_lanes(float *p, size_t lanes, vec v)
         vec_store_n(p, lanes, v);
 }
 
+/* The same of elements. */
+TILE_INLINE vec load_elements(const element *p, size_t lanes)
+{
+    return lanes == VEC_WIDTH ? element_load(p) : element_load_n(p, lanes);
+}
+
+TILE_INLINE void store_elements(element *p, size_t lanes, vec v)
+{
+    if (lanes == VEC_WIDTH)
+        element_store(p, v);
+    else
+        element_store_n(p, lanes, v);
+}
+
 /*
  * step(i, lanes, ...) for the vectors of n elements: whole ones at i = 0, VEC_WIDTH, .., and what is left. Arguments
  * are evaluated at every step, so they are plain variables where it matters.
@@ -40,8 +54,8 @@ static inline float dot(const float *a, const float *b, size_t n)
     const size_t blocks = n / BLOCK * BLOCK;
     for (size_t i = 0; i < blocks; i += BLOCK)
         TILE_UNROLL
-        for (size_t j = 0; j < 4; j++)
-            dot_step(i + j * VEC_WIDTH, VEC_WIDTH, &sum[j], a, b);
+    for (size_t j = 0; j < 4; j++)
+        dot_step(i + j * VEC_WIDTH, VEC_WIDTH, &sum[j], a, b);
     EACH_VECTOR(n - blocks, dot_step, &sum[0], a + blocks, b + blocks);
     return vec_sum(vec_add(vec_add(sum[0], sum[1]), vec_add(sum[2], sum[3])));
 }

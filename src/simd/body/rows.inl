@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-static void kernel_embed(float *out, const float *table, const uint8_t *ids, size_t rows, size_t width,
+static void kernel_embed(void *to, const void *rows_of_table, const uint8_t *ids, size_t rows, size_t width,
                          ptrdiff_t out_stride, ptrdiff_t table_stride)
 {
+    element *out = to;
+    const element *table = rows_of_table;
     for (size_t row = 0; row < rows; row++, out += out_stride)
         memcpy(out, table + ids[row] * table_stride, width * sizeof *out);
 }

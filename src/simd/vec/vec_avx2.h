@@ -10,6 +10,7 @@
 
 #define VEC_NAME avx2
 #define VEC_WIDTH 8
+#define VEC_REGISTERS 16
 /* 8 accumulators fill two FMA pipes of latency 4; 16 registers hold no taller tile that divides 64. */
 #define TILE_ROWS 4
 #define TILE_VECS 2

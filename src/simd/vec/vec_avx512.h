@@ -8,8 +8,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifndef VEC_NAME
 #define VEC_NAME avx512
+#endif
 #define VEC_WIDTH 16
+#define VEC_REGISTERS 32
 /* 16 accumulators, two columns and one broadcast of 32 registers: measured faster than 6 x 4 and 12 x 2. */
 #define TILE_ROWS 8
 #define TILE_VECS 2

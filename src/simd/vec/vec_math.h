@@ -42,10 +42,13 @@ static inline vec vec_exp(vec x)
     return vec_exp_signed(x, 1.0f);
 }
 
-/* 2^x = 2^n 2^r; r = x - n is exact. The relative error of the polynomial is 2^-28. 0.80 ULP, of one float in three. */
+/*
+ * 2^x = 2^n 2^r for x <= 127; r = x - n is exact. The relative error of the polynomial is 2^-28. 0.80 ULP, of one float
+ * in three.
+ */
 static inline vec vec_exp2(vec x)
 {
-    x = vec_max(vec_set1(-151.0f), vec_min(vec_set1(128.5f), x));
+    x = vec_max(vec_set1(-151.0f), x);
     vec n = vec_round(x);
     vec r = vec_sub(x, n);
     vec p = vec_set1(0x1.416b52p-13f);

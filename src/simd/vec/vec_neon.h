@@ -8,9 +8,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifndef VEC_NAME
 #define VEC_NAME neon
+#endif
 #define VEC_WIDTH 4
-/* 16 accumulators; square, because that asks for the fewest loads per multiply-add. */
+#define VEC_REGISTERS 32
+/*
+ * 16 accumulators are what four multiply-add units of latency 4 need (Neoverse V1, V2). Square, because that asks for
+ * the fewest loads per multiply-add; by llvm-mca nothing but the multiply-adds bounds the loop (docs/perf.md).
+ */
 #define TILE_ROWS 4
 #define TILE_VECS 4
 
@@ -54,8 +60,14 @@ static inline void vec_store_n(float *p, size_t n, vec v)
         vst1q_lane_f32(p + 2, v, 2);
 }
 
+/*
+ * A number that is not known beforehand comes through a register of its own: a product then takes it from there by
+ * element, and the load that copies into all lanes, which occupies a multiply-add unit too, is not used (6 % of GEMM).
+ */
 static inline vec vec_set1(float x)
 {
+    if (!__builtin_constant_p(x))
+        __asm__("" : "+w"(x));
     return vdupq_n_f32(x);
 }
 
@@ -105,15 +117,15 @@ static inline vec vec_fnma(vec a, vec b, vec c)
     return vfmsq_f32(c, a, b);
 }
 
-/* Not fmin and fmax, which answer NaN when either operand is. */
+/* NaN where either is: a select would take two instructions for one. */
 static inline vec vec_min(vec a, vec b)
 {
-    return vbslq_f32(vcltq_f32(a, b), a, b);
+    return vminq_f32(a, b);
 }
 
 static inline vec vec_max(vec a, vec b)
 {
-    return vbslq_f32(vcgtq_f32(a, b), a, b);
+    return vmaxq_f32(a, b);
 }
 
 static inline vec vec_abs(vec a)
@@ -131,18 +143,17 @@ static inline vec vec_select_gt(vec a, vec b, vec yes, vec no)
     return vbslq_f32(vcgtq_f32(a, b), yes, no);
 }
 
-static inline float32x4_t vec_power_of_two(int32x4_t n)
-{
-    return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(n, vdupq_n_s32(127)), 23));
-}
-
-/* 2^n in two factors, for it may be out of the range of a float. */
+/*
+ * 2^n in two factors, for it may be out of the range of a float. The first, of half the exponent, is added to p's: p is
+ * a polynomial near 1 and |n| < 256, so that this stays a normal number.
+ */
 static inline vec vec_scale2(vec p, vec n)
 {
-    int32x4_t i = vcvtnq_s32_f32(n);
-    int32x4_t half = vshrq_n_s32(i, 1);
-    p = vmulq_f32(p, vec_power_of_two(half));
-    return vmulq_f32(p, vec_power_of_two(vsubq_s32(i, half)));
+    int32x4_t exponent = vcvtq_n_s32_f32(n, 23); /* n 2^23, n where a float keeps its exponent */
+    int32x4_t half = vbicq_s32(vshrq_n_s32(exponent, 1), vdupq_n_s32(0x7fffff));
+    int32x4_t rest = vaddq_s32(vsubq_s32(exponent, half), vreinterpretq_s32_f32(vdupq_n_f32(1.0f)));
+    p = vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(p), half));
+    return vmulq_f32(p, vreinterpretq_f32_s32(rest));
 }
 
 static inline float vec_sum(vec a)

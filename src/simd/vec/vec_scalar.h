@@ -14,6 +14,7 @@
 
 #define VEC_NAME scalar
 #define VEC_WIDTH 1
+#define VEC_REGISTERS 16
 #define TILE_ROWS 4
 #define TILE_VECS 4
 
