@@ -7,7 +7,7 @@
 /*
  * One contiguous mapping from which a device's arrays are cut, in order:
  *
- *   | x[0] | x[1] | ... | work | scan states | worker 0 | worker 1 | ... |
+ *   | x[0] | x[1] | ... | z | y | dt | pieces | worker 0 | worker 1 | ... |
  *
  * Address space is reserved for the worst case; only pages that are touched
  * become resident. Every array begins on a 64-byte line; under AddressSanitizer

@@ -241,7 +241,7 @@ static size_t lay_out(struct ldar_device *device, const size_t *rows, int cut)
     struct ldar_arena *arena = cut ? &device->arena : NULL;
     const size_t element = device->kernels->element, all = sizeof(float);
     size_t total = 0, z = 0, y = 0, dt = 0, pieces = 0, tile = 0, wide = 0;
-    float *elements[4] = {0};
+    float *piece = NULL;
     for (size_t s = 0; s < device->parameters->config.stages; s++) {
         struct ldar_cpu_stage *stage = &device->stage[s];
         take(arena, &total, product(rows[s], stage->x_stride, all), &device->x[s]);
@@ -255,28 +255,19 @@ static size_t lay_out(struct ldar_device *device, const size_t *rows, int cut)
         tile = larger(tile, LDAR_TILE * larger(ldar_row_stride(stage->width, all), ldar_row_stride(stage->inner, all)));
         wide = larger(wide, larger(stage->z_stride, larger(stage->qk_stride, 2 * SWIGLU_BLOCK)));
     }
-    take(arena, &total, z, &elements[0]);
-    take(arena, &total, y, &elements[1]);
-    take(arena, &total, ldar_cpu_two_outputs(device) ? y : 0, &elements[2]);
+    take(arena, &total, z, &device->z);
+    take(arena, &total, y, &device->y[0]);
+    take(arena, &total, ldar_cpu_two_outputs(device) ? y : 0, &device->y[1]);
     take(arena, &total, dt, &device->dt);
-    take(arena, &total, pieces, &elements[3]);
-    if (cut) {
-        device->z = device->work = elements[0];
-        device->y[0] = elements[1];
-        device->y[1] = elements[2];
-        device->piece = (struct ldar_piece *)(void *)elements[3];
-    }
+    take(arena, &total, pieces, &piece);
+    if (cut)
+        device->piece = (struct ldar_piece *)(void *)piece;
     for (int i = 0; i < device->team.threads; i++) {
         struct ldar_worker *worker = &device->team.worker[i];
-        float *rows_of_tile = NULL, *hidden = NULL;
-        take(arena, &total, tile, &rows_of_tile);
-        take(arena, &total, LDAR_TILE * ldar_row_stride(SWIGLU_BLOCK, all), &hidden);
+        take(arena, &total, tile, &worker->tile);
+        take(arena, &total, LDAR_TILE * ldar_row_stride(SWIGLU_BLOCK, all), &worker->hidden);
         take(arena, &total, device->gemm->in_place ? 0 : LDAR_TILE * wide, &worker->product);
         take(arena, &total, kernel_scratch(device), &worker->kernel);
-        if (cut) {
-            worker->tile = rows_of_tile;
-            worker->hidden = hidden;
-        }
     }
     return total;
 }
@@ -378,13 +369,17 @@ static enum ldar_status make_table(struct ldar_device *device, struct ldar_error
     return LDAR_OK;
 }
 
+static enum ldar_dtype cpu_dtype(const struct ldar_device *device)
+{
+    return device->kernels->element == sizeof(float) ? LDAR_F32 : LDAR_BF16;
+}
+
 /* bfloat16 where the instruction set multiplies it, else floats with weights that are rounded to it. */
 static void choose_kernels(struct ldar_device *device, enum ldar_dtype dtype)
 {
     device->floats = ldar_isa_kernels(device->isa, LDAR_F32);
     device->kernels = ldar_isa_kernels(device->isa, dtype);
     device->rounded = !device->kernels;
-    device->dtype = device->kernels ? dtype : LDAR_F32;
     if (!device->kernels)
         device->kernels = device->floats;
 }
@@ -400,7 +395,7 @@ static enum ldar_status choose(struct ldar_device *device, const struct ldar_con
     if (!device->gemm)
         return ldar_fail(error, LDAR_ERROR_UNSUPPORTED, "the GEMM \"%s\" is not in this build",
                          ldar_gemm_name(options->gemm));
-    if (device->dtype == LDAR_BF16 && device->gemm->kind != LDAR_GEMM_PACKED)
+    if (cpu_dtype(device) == LDAR_BF16 && device->gemm->kind != LDAR_GEMM_PACKED)
         return ldar_fail(error, LDAR_ERROR_UNSUPPORTED,
                          "the GEMM \"%s\" multiplies float32 only: choose auto or packed for bfloat16",
                          ldar_gemm_name(options->gemm));
@@ -540,11 +535,6 @@ static void cpu_reset_profile(struct ldar_device *device)
 static enum ldar_isa cpu_isa(const struct ldar_device *device)
 {
     return device->isa;
-}
-
-static enum ldar_dtype cpu_dtype(const struct ldar_device *device)
-{
-    return device->dtype;
 }
 
 static int cpu_threads(const struct ldar_device *device)

@@ -24,7 +24,7 @@ static void dechunk_average(const void *argument, size_t task, struct ldar_worke
     const size_t column = task % job->blocks * EMA_COLUMNS, first = offsets[sequence];
     const size_t count = offsets[sequence + 1] - first;
     const size_t width = job->stage->width - column < EMA_COLUMNS ? job->stage->width - column : EMA_COLUMNS;
-    float *out = job->device->work + first * (size_t)job->stride + column;
+    float *out = job->device->z + first * (size_t)job->stride + column;
     const float *in = job->inner + first * (size_t)job->inner_stride + column;
     const float *prob = job->routing->chunk_prob + first;
     (void)worker;
@@ -40,7 +40,7 @@ static void dechunk_expand(const void *argument, size_t tile, struct ldar_worker
     const ptrdiff_t stride = (ptrdiff_t)stage->x_stride;
     float *x = job->x + first * stage->x_stride;
     ldar_cpu_operand(stage, x, rows, worker);
-    job->device->floats->expand(x, job->device->work, stage->own->residual_bias, job->routing->chunk + first, rows,
+    job->device->floats->expand(x, job->device->z, stage->own->residual_bias, job->routing->chunk + first, rows,
                                 stage->width, stride, job->stride);
     ldar_lap(worker, LDAR_CLOCK_OTHER);
     ldar_cpu_multiply(&stage->residual,

@@ -64,7 +64,6 @@ struct ldar_device {
     const struct ldar_parameters *parameters;
     const struct ldar_kernels *kernels; /* of the layers: their elements are the activations' */
     const struct ldar_kernels *floats;  /* of what is float32 in any case: residual stream, routing, dechunking, head */
-    enum ldar_dtype dtype;              /* of the elements */
     int rounded;                        /* 1: bfloat16 was asked for, and floats compute with weights rounded to it */
     const struct ldar_gemm_provider *gemm;
     char gemm_name[64];
@@ -80,11 +79,10 @@ struct ldar_device {
     size_t rows[LDAR_MAX_STAGES]; /* that the arena has room for */
     struct ldar_arena arena;
     float *x[LDAR_MAX_STAGES];
-    void *z;                  /* (rows, z_stride) elements: projected rows */
-    float *work;              /* the same place as floats: the router's q and k; the chunks' averages */
-    float *dt;                /* (rows, dt_stride): step sizes before bias and softplus */
-    void *y[2];               /* (rows, y_stride) elements: what each direction, or the attention, gives */
-    int in_place;             /* 1: the scan from right to left leaves its y where its x was, in z */
+    float *z;     /* (rows, z_stride) elements: projected rows; floats: the router's q and k, the averages */
+    float *dt;    /* (rows, dt_stride): step sizes before bias and softplus */
+    float *y[2];  /* (rows, y_stride) elements: what each direction, or the attention, gives */
+    int in_place; /* 1: the scan from right to left leaves its y where its x was, in z */
     struct ldar_piece *piece; /* (pieces) of the rows at work; room for one per row */
     size_t pieces;
 };

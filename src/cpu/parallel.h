@@ -17,8 +17,8 @@ enum ldar_clock { LDAR_CLOCK_OTHER, LDAR_CLOCK_GEMM, LDAR_CLOCK_SCAN, LDAR_CLOCK
 /* What one thread has for itself. All scratch is 64-byte aligned and as large as the device's layers need. */
 struct ldar_worker {
     int index;
-    void *tile;     /* (T, widest input of a GEMM): its A operand, elements or floats */
-    void *hidden;   /* (T, SwiGLU block) elements: what lies between fc1 and fc2 */
+    float *tile;    /* (T, widest input of a GEMM): its A operand, elements or floats */
+    float *hidden;  /* (T, SwiGLU block) elements: what lies between fc1 and fc2 */
     float *product; /* (T, widest output of a GEMM), for GEMM providers that cannot finish in place */
     float *kernel;  /* scratch of the scan, the attention and the gated norm */
     double seconds[LDAR_CLOCKS], waiting;

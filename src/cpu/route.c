@@ -23,7 +23,7 @@ static void route_project(const void *argument, size_t tile, struct ldar_worker 
     ldar_cpu_operand(stage, job->x + first * stage->x_stride, rows, worker);
     ldar_lap(worker, LDAR_CLOCK_OTHER);
     ldar_cpu_multiply(&stage->router,
-                      &(struct ldar_gemm_call){.c = job->device->work + first * stage->qk_stride,
+                      &(struct ldar_gemm_call){.c = job->device->z + first * stage->qk_stride,
                                                .a = worker->tile,
                                                .c_stride = (ptrdiff_t)stage->qk_stride,
                                                .rows = rows,
@@ -41,7 +41,7 @@ static void route_compare(const void *argument, size_t tile, struct ldar_worker 
     (void)worker;
     for (size_t row = first; row < end; sequence++) {
         size_t stop = job->packed->offsets[sequence + 1] < end ? job->packed->offsets[sequence + 1] : end;
-        const float *q = job->device->work + row * stage->qk_stride;
+        const float *q = job->device->z + row * stage->qk_stride;
         if (stop > row)
             job->device->floats->route(job->prob + row, q, q + stage->width, stop - row, stage->width,
                                        row > job->packed->offsets[sequence], (ptrdiff_t)stage->qk_stride);

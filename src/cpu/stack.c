@@ -25,7 +25,7 @@ void ldar_cpu_operand(const struct ldar_cpu_stage *stage, const float *x, size_t
 {
     const size_t stride = ldar_row_stride(stage->width, sizeof *x);
     for (size_t r = 0; r < rows; r++)
-        memcpy((float *)worker->tile + r * stride, x + r * stage->x_stride, stage->width * sizeof *x);
+        memcpy(worker->tile + r * stride, x + r * stage->x_stride, stage->width * sizeof *x);
 }
 
 /* What the GEMM multiplies with when this task is through with `weight`. */

@@ -171,24 +171,29 @@ static void ssd_shared(const struct ldar_ssd_args *a, const struct ssd_tile *t, 
         }
 }
 
-/* Step sizes and decays of all heads, heads in the lanes. */
+/*
+ * Step sizes and decays of all heads, heads in the lanes. The decay of the whole tile, which meets the state again and
+ * again, is rounded once and not for each of its tokens.
+ */
 static void ssd_steps(const struct ldar_ssd_args *a, const struct ssd_tile *t, size_t first, size_t tokens)
 {
     for (size_t h = 0; h < a->heads; h += VEC_WIDTH) {
         size_t lanes = a->heads - h < VEC_WIDTH ? a->heads - h : VEC_WIDTH;
         const float *dt = a->dt + (ptrdiff_t)first * a->dt_stride + h;
-        vec rate = vec_load_n(a->a + h, lanes), product = vec_set1(1.0f);
+        vec rate = vec_load_n(a->a + h, lanes), product = vec_set1(1.0f), sum = vec_zero();
         vec bias = a->dt_bias ? vec_load_n(a->dt_bias + h, lanes) : vec_zero();
         for (size_t i = 0; i < tokens; i++, dt += a->dt_stride) {
             vec step = vec_load_n(dt, lanes);
             if (a->dt_bias)
                 step = vec_softplus(vec_add(step, bias));
-            vec decay = vec_exp(vec_mul(step, rate));
+            const vec exponent = vec_mul(step, rate), decay = vec_exp(exponent);
+            sum = vec_add(sum, exponent);
             product = vec_mul(product, decay);
             vec_store(t->step + i * SSD_H + h, step);
             vec_store(t->decay + i * SSD_H + h, decay);
             vec_store(t->prefix + i * SSD_H + h, product);
         }
+        vec_store(t->prefix + (tokens - 1) * SSD_H + h, vec_exp(sum));
         product = vec_set1(1.0f);
         for (size_t i = tokens; i-- > 0;) {
             vec_store(t->late + i * SSD_H + h, vec_mul(product, vec_load(t->step + i * SSD_H + h)));
