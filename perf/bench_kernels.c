@@ -18,7 +18,7 @@
 #include "recurrence.h"
 
 enum { REPEATS = 5, LENGTH = 1024, WIDTH = 512, INNER = 1024, STATE = 128, HEADS = 8, CHANNELS = INNER + 2 * STATE };
-enum { PROJECTED = 2 * INNER + 2 * STATE + INNER / LDAR_HEAD, QUERY = 32 };
+enum { PROJECTED = 2 * INNER + 2 * STATE + INNER / LDAR_HEAD, QUERY = 32, CHUNK = 4, PARAMETERS = 1 << 19 };
 
 static const double sample_seconds = 0.02, stretch_seconds = 2e-4, limit_seconds = 0.005;
 
@@ -40,10 +40,10 @@ static double seconds_now(void)
 /* Random numbers: elements, of the table that is measured, and floats. */
 static void *in, *other;
 static float *numbers, *weight;
-static void *out, *packed;
-static float *scratch;
+static void *out, *gradient, *packed;
+static float *scratch, *trained;
 static uint8_t *ids;
-static uint32_t *rows;
+static uint32_t *rows, *position; /* of LENGTH / CHUNK chunks: of each token, and where each begins */
 
 /* Element i behind p. */
 static void *at(const struct ldar_kernels *k, void *p, size_t i)
@@ -67,6 +67,18 @@ BENCH(rms_norm)
     return (struct work){.unit = "token",
                          .units = LENGTH,
                          .counted = {.multiply_adds = n, .multiplications = 2 * n, .read = 4 * n, .written = size * n}};
+}
+
+/* x^2 and x w dy are summed; s dy is formed, times x and times w, and what lies along x is taken off. */
+BENCH(rms_norm_backward)
+{
+    const double n = LENGTH * WIDTH;
+    k->rms_norm_backward(out, scratch, numbers, numbers + (size_t)LENGTH * WIDTH, weight, LENGTH, WIDTH, 1e-5f, WIDTH,
+                         WIDTH, WIDTH);
+    return (struct work){
+        .unit = "token",
+        .units = LENGTH,
+        .counted = {.multiply_adds = 4 * n, .multiplications = 3 * n, .read = 3 * 4 * n, .written = 4 * n}};
 }
 
 /* One silu; two products with it; their squares; two scales and two weights, one product of which is added. */
@@ -93,6 +105,41 @@ BENCH(gated_norm)
                                      .written = size * n}};
 }
 
+/*
+ * Beside one silu and its slope: v, its square and v w dout; h dout, times v and times w, and what lies along v is
+ * taken off; dy, and what the gate and then z get; twice, but for the last. And the forward's result.
+ */
+BENCH(gated_norm_backward)
+{
+    const double n = LENGTH * INNER, size = (double)k->element;
+    float *const sums = scratch + (size_t)2 * INNER;
+    k->gated_norm_backward(
+        &(struct ldar_gated_norm_backward_args){.out = out,
+                                                .dz = at(k, out, (size_t)LENGTH * (INNER + 16)),
+                                                .dy = {gradient, at(k, gradient, (size_t)LENGTH * (INNER + 16))},
+                                                .dweight = {sums, sums + INNER},
+                                                .dout = numbers,
+                                                .z = in,
+                                                .y = {other, at(k, other, (size_t)LENGTH * (INNER + 16))},
+                                                .weight = {weight, weight},
+                                                .eps = 1e-5f,
+                                                .rows = LENGTH,
+                                                .width = INNER,
+                                                .out_stride = INNER + 16,
+                                                .dz_stride = INNER + 16,
+                                                .dout_stride = INNER + 16,
+                                                .z_stride = PROJECTED,
+                                                .y_stride = {INNER + 16, INNER + 16},
+                                                .scratch = scratch});
+    return (struct work){.unit = "token",
+                         .units = LENGTH,
+                         .counted = {.multiply_adds = (EXP_ADDS + 1 + 2 * 5 + 1) * n,
+                                     .multiplications = (EXP_MULTIPLICATIONS + 2 + 2 * 5 + 1 + 3) * n,
+                                     .divisions = n,
+                                     .read = (3 * size + 4) * n,
+                                     .written = 4 * size * n}};
+}
+
 BENCH(conv1d_silu)
 {
     const double n = LENGTH * CHANNELS, size = (double)k->element;
@@ -112,6 +159,31 @@ BENCH(conv1d_silu)
                                      .divisions = n,
                                      .read = size * n,
                                      .written = 4 * n}};
+}
+
+BENCH(conv1d_backward)
+{
+    const double n = LENGTH * CHANNELS, size = (double)k->element;
+    float *const sums = scratch + (size_t)2 * LDAR_CONV_TAPS * CHANNELS;
+    k->conv1d_backward(
+        &(struct ldar_conv1d_backward_args){.dx = out,
+                                            .dweight = {scratch, scratch + (size_t)LDAR_CONV_TAPS * CHANNELS},
+                                            .dbias = {sums, sums + CHANNELS},
+                                            .dsum = {other, gradient},
+                                            .x = in,
+                                            .weight = {weight, weight + (size_t)LDAR_CONV_TAPS * CHANNELS},
+                                            .parts = 1,
+                                            .rows = LENGTH,
+                                            .channels = CHANNELS,
+                                            .dx_stride = PROJECTED,
+                                            .dsum_stride = CHANNELS,
+                                            .x_stride = PROJECTED,
+                                            .weight_stride = CHANNELS,
+                                            .dweight_stride = CHANNELS});
+    return (struct work){
+        .unit = "token",
+        .units = LENGTH,
+        .counted = {.multiply_adds = 4 * LDAR_CONV_TAPS * n, .read = 3 * size * n, .written = size * n}};
 }
 
 /* Eight heads of an encoder layer without their convolution. */
@@ -158,6 +230,51 @@ BENCH(ssd_scan)
                                      .written = n * size * p}};
 }
 
+/*
+ * The states of 15 of 16 tiles rebuilt, and what is multiplied with the state or its gradient behind each tile but the
+ * last, or before each but the first: dH, B dH, U and V. Two products in the triangle for each head, two more and C B^T
+ * for all of them together; beside them the triangle's decays, in M, W and the two sums, and dY and dX once each.
+ */
+BENCH(ssd_backward)
+{
+    const struct ldar_ssd_args scan = scan_args(k);
+    static float states[HEADS * STATE * LDAR_HEAD], ddt[LENGTH * HEADS], sums[2 * HEADS];
+    const double size = (double)k->element, n = LENGTH * HEADS, q = LDAR_TILE, p = LDAR_HEAD, pairs = (q + 1) / 2;
+    const double carried = 1 - q / LENGTH,
+                 products = carried * 5 * STATE * p + 2 * pairs * p + 3 * pairs * STATE / HEADS;
+    k->ssd_backward(&(struct ldar_ssd_backward_args){.dx = out,
+                                                     .db = at(k, out, (size_t)LENGTH * INNER),
+                                                     .dc = at(k, out, (size_t)LENGTH * INNER + STATE),
+                                                     .ddt = ddt,
+                                                     .da = sums,
+                                                     .dd = sums + HEADS,
+                                                     .dy = at(k, other, (size_t)LENGTH * PROJECTED / 2),
+                                                     .x = scan.x,
+                                                     .b = scan.b,
+                                                     .c = scan.c,
+                                                     .dt = scan.dt,
+                                                     .a = scan.a,
+                                                     .d = scan.d,
+                                                     .states = states,
+                                                     .length = LENGTH,
+                                                     .heads = HEADS,
+                                                     .state = STATE,
+                                                     .dbc_stride = 2 * STATE,
+                                                     .ddt_stride = HEADS,
+                                                     .dy_stride = HEADS * LDAR_HEAD,
+                                                     .x_stride = scan.x_stride,
+                                                     .bc_stride = scan.bc_stride,
+                                                     .dt_stride = scan.dt_stride,
+                                                     .states_stride = HEADS * STATE * LDAR_HEAD,
+                                                     .scratch = scratch});
+    return (struct work){.unit = "token and head",
+                         .units = n,
+                         .counted = {.products = n * products,
+                                     .multiplications = n * (6 * pairs + 3 * p + carried * (p + 2 * STATE * p / q)),
+                                     .read = n * (2 * size * p + 8) + LENGTH * size * 2 * STATE,
+                                     .written = n * (size * p + 4) + LENGTH * size * 2 * STATE}};
+}
+
 /* Not a kernel: the scan's peer, token by token. */
 BENCH(recurrence)
 {
@@ -201,6 +318,43 @@ BENCH(attention)
                                      .written = size * n}};
 }
 
+/* A pair of query and key: five products and one power of two. The scores of random queries are about 0. */
+BENCH(attention_backward)
+{
+    const double pairs = (double)LENGTH * LENGTH, n = LENGTH * QUERY, size = (double)k->element;
+    static float log_sum[LENGTH];
+    for (size_t i = 0; i < LENGTH; i++)
+        log_sum[i] = 10; /* 1024 keys */
+    k->attention_backward(&(struct ldar_attention_backward_args){.dq = out,
+                                                                 .dk = at(k, out, WIDTH),
+                                                                 .dv = at(k, out, (size_t)2 * WIDTH),
+                                                                 .dout = other,
+                                                                 .q = in,
+                                                                 .k = at(k, in, WIDTH),
+                                                                 .v = at(k, in, (size_t)2 * WIDTH),
+                                                                 .out = at(k, other, WIDTH),
+                                                                 .log_sum = log_sum,
+                                                                 .cosine = weight,
+                                                                 .sine = numbers,
+                                                                 .length = LENGTH,
+                                                                 .width = QUERY,
+                                                                 .rotary = QUERY,
+                                                                 .window = -1,
+                                                                 .stride = 3 * WIDTH,
+                                                                 .out_stride = 2 * WIDTH,
+                                                                 .dout_stride = 2 * WIDTH,
+                                                                 .gradient_stride = 3 * WIDTH,
+                                                                 .scale = 0.17f,
+                                                                 .scratch = scratch});
+    return (struct work){.unit = "query",
+                         .units = LENGTH,
+                         .counted = {.products = 5 * pairs * QUERY,
+                                     .multiply_adds = (size < 4 ? EXP2_SHORT_ADDS : EXP2_ADDS) * pairs,
+                                     .multiplications = (EXP2_MULTIPLICATIONS + 1) * pairs,
+                                     .read = (5 * size + 4) * n,
+                                     .written = 3 * size * n}};
+}
+
 BENCH(gemm_pack)
 {
     const double n = (double)PROJECTED * WIDTH;
@@ -232,6 +386,35 @@ BENCH(gemm)
                                      .passes = TILES}};
 }
 
+BENCH(gemm_pack_transposed)
+{
+    const double n = (double)PROJECTED * WIDTH;
+    k->gemm_pack_transposed(packed, numbers, PROJECTED, WIDTH, WIDTH);
+    return (struct work){.unit = "weight", .units = n, .counted = {.read = 4 * n, .written = (double)k->element * n}};
+}
+
+/* As many columns of both operands as one task has. */
+BENCH(gemm_gradient)
+{
+    enum { PART = LDAR_GRADIENT_COLUMNS };
+    const double size = (double)k->element, numbers_out = (double)PART * PART;
+    k->gemm_gradient(&(struct ldar_gemm_gradient_args){.dw = out,
+                                                       .dc = in,
+                                                       .a = other,
+                                                       .rows = LENGTH,
+                                                       .n = PART,
+                                                       .k = PART,
+                                                       .dw_stride = WIDTH,
+                                                       .dc_stride = PROJECTED,
+                                                       .a_stride = WIDTH + 16,
+                                                       .scratch = scratch});
+    return (struct work){.unit = "token",
+                         .units = LENGTH,
+                         .counted = {.products = LENGTH * numbers_out,
+                                     .read = 2 * size * LENGTH * PART,
+                                     .written = 4 * numbers_out}};
+}
+
 BENCH(swiglu)
 {
     const double n = LENGTH * INNER;
@@ -245,6 +428,33 @@ BENCH(swiglu)
                                      .written = 4 * n}};
 }
 
+BENCH(swiglu_panels)
+{
+    const double n = LENGTH * INNER, size = (double)k->element;
+    k->swiglu_panels(out, in, LENGTH, INNER, INNER, 2 * INNER);
+    return (struct work){.unit = "token",
+                         .units = LENGTH,
+                         .counted = {.multiply_adds = EXP_ADDS * n,
+                                     .multiplications = (EXP_MULTIPLICATIONS + 1) * n,
+                                     .divisions = n,
+                                     .read = 2 * size * n,
+                                     .written = size * n}};
+}
+
+/* One silu and its slope; h, dup, and dgate in two steps. */
+BENCH(swiglu_backward)
+{
+    const double n = LENGTH * INNER, size = (double)k->element;
+    k->swiglu_backward(out, gradient, numbers, in, LENGTH, INNER, INNER, 2 * INNER, INNER, 2 * INNER);
+    return (struct work){.unit = "token",
+                         .units = LENGTH,
+                         .counted = {.multiply_adds = (EXP_ADDS + 1) * n,
+                                     .multiplications = (EXP_MULTIPLICATIONS + 2 + 4) * n,
+                                     .divisions = n,
+                                     .read = (2 * size + 4) * n,
+                                     .written = 3 * size * n}};
+}
+
 BENCH(route)
 {
     const double n = LENGTH * WIDTH;
@@ -252,6 +462,27 @@ BENCH(route)
     return (struct work){.unit = "token",
                          .units = LENGTH,
                          .counted = {.multiply_adds = 4 * n, .read = 2 * 4 * n, .written = 4 * LENGTH}};
+}
+
+/* The products of route once more, and two rows of three. */
+BENCH(route_backward)
+{
+    const double n = LENGTH * WIDTH;
+    k->route_backward(&(struct ldar_route_backward_args){.dq = out,
+                                                         .dk = (float *)out + WIDTH,
+                                                         .dprob = weight,
+                                                         .q = numbers,
+                                                         .k = numbers + WIDTH,
+                                                         .rows = LENGTH,
+                                                         .width = WIDTH,
+                                                         .gradient_stride = 2 * WIDTH,
+                                                         .stride = 2 * WIDTH});
+    return (struct work){.unit = "token",
+                         .units = LENGTH,
+                         .counted = {.multiply_adds = (4 + 2 * 2) * n,
+                                     .multiplications = 2 * n,
+                                     .read = 2 * 4 * n,
+                                     .written = 2 * 4 * n}};
 }
 
 /* With the rounding errors that dechunk.inl carries along: without them the result is wrong. */
@@ -265,11 +496,43 @@ BENCH(ema)
         .counted = {.multiply_adds = 5 * n, .multiplications = 2 * n, .read = 4 * n, .written = 4 * n}};
 }
 
+/* Four averages, and two products for dprob. */
+BENCH(ema_backward)
+{
+    const double n = LENGTH * LDAR_TILE;
+    k->ema_backward(&(struct ldar_ema_backward_args){.dx = out,
+                                                     .dprob = packed,
+                                                     .dout = numbers + WIDTH,
+                                                     .x = numbers,
+                                                     .prob = weight,
+                                                     .rows = LENGTH,
+                                                     .width = LDAR_TILE,
+                                                     .dx_stride = WIDTH,
+                                                     .dout_stride = 2 * WIDTH,
+                                                     .x_stride = 2 * WIDTH,
+                                                     .scratch = scratch});
+    return (struct work){.unit = "row of 64",
+                         .units = LENGTH,
+                         .counted = {.multiply_adds = (4 * 5 + 2) * n,
+                                     .multiplications = (4 + 1) * n,
+                                     .read = 2 * 4 * n,
+                                     .written = 4 * n}};
+}
+
 BENCH(expand)
 {
     const double n = LENGTH * WIDTH;
     k->expand(out, numbers, weight, rows, LENGTH, WIDTH, WIDTH, WIDTH);
     return (struct work){.unit = "token", .units = LENGTH, .counted = {.read = n, .written = 4 * n}};
+}
+
+BENCH(expand_backward)
+{
+    const double n = LENGTH * WIDTH;
+    k->expand_backward(out, scratch, numbers, numbers, position, LENGTH / CHUNK, WIDTH, WIDTH, WIDTH, WIDTH);
+    return (struct work){.unit = "token",
+                         .units = LENGTH,
+                         .counted = {.multiply_adds = n, .read = 4 * n, .written = 4 * n / CHUNK + 4 * LENGTH}};
 }
 
 BENCH(embed)
@@ -280,6 +543,30 @@ BENCH(embed)
         .unit = "token", .units = LENGTH, .counted = {.read = size * LDAR_SYMBOLS * PROJECTED, .written = size * n}};
 }
 
+BENCH(embed_backward)
+{
+    const double n = LENGTH * PROJECTED, size = (double)k->element;
+    k->embed_backward(out, in, ids, LENGTH, PROJECTED, PROJECTED, PROJECTED);
+    return (struct work){.unit = "token",
+                         .units = LENGTH,
+                         .counted = {.read = size * n, .written = 4 * LDAR_SYMBOLS * PROJECTED}};
+}
+
+BENCH(sum_rows)
+{
+    const double n = LENGTH * WIDTH;
+    k->sum_rows(out, numbers, LENGTH, WIDTH, WIDTH);
+    return (struct work){.unit = "token", .units = LENGTH, .counted = {.read = 4 * n, .written = 4 * WIDTH}};
+}
+
+BENCH(round_rows)
+{
+    const double n = LENGTH * WIDTH;
+    k->round_rows(out, numbers, LENGTH, WIDTH, WIDTH, WIDTH);
+    return (struct work){
+        .unit = "token", .units = LENGTH, .counted = {.read = 4 * n, .written = (double)k->element * n}};
+}
+
 BENCH(head)
 {
     const double n = LENGTH * WIDTH;
@@ -288,6 +575,30 @@ BENCH(head)
         .unit = "token",
         .units = LENGTH,
         .counted = {.multiply_adds = LDAR_SYMBOLS * n, .read = 4 * n, .written = 4.0 * LENGTH * LDAR_SYMBOLS}};
+}
+
+/* Every row has a gradient. */
+BENCH(head_backward)
+{
+    const double n = LENGTH * WIDTH;
+    k->head_backward(out, packed, numbers, numbers, weight, LENGTH, WIDTH, LDAR_SYMBOLS, WIDTH, WIDTH);
+    return (struct work){.unit = "token",
+                         .units = LENGTH,
+                         .counted = {.multiply_adds = 2 * LDAR_SYMBOLS * n, .read = 4 * n, .written = 4 * n}};
+}
+
+/* The logarithm is the C library's and not counted. */
+BENCH(cross_entropy)
+{
+    const double n = LENGTH * LDAR_SYMBOLS;
+    k->cross_entropy(out, scratch, numbers, ids, LENGTH, LDAR_SYMBOLS, 1.0f);
+    return (struct work){.unit = "token",
+                         .units = LENGTH,
+                         .counted = {.multiply_adds = EXP_ADDS * n,
+                                     .multiplications = (EXP_MULTIPLICATIONS + 1) * n,
+                                     .divisions = LENGTH,
+                                     .read = 4 * n,
+                                     .written = 4 * n + 4 * LENGTH}};
 }
 
 static struct work elementwise(double adds, double multiplied, double divided)
@@ -312,6 +623,47 @@ ELEMENTWISE(exp, EXP_ADDS, EXP_MULTIPLICATIONS, 0)
 ELEMENTWISE(sigmoid, EXP_ADDS, EXP_MULTIPLICATIONS, 1)
 ELEMENTWISE(silu, EXP_ADDS, EXP_MULTIPLICATIONS, 1)
 ELEMENTWISE(softplus, SOFTPLUS_ADDS, SOFTPLUS_MULTIPLICATIONS, 1)
+
+/* What is updated in place comes and goes once, as what is written does. */
+BENCH(adamw)
+{
+    const double n = PARAMETERS;
+    k->adamw(&(struct ldar_adamw_args){.weight = trained,
+                                       .moment1 = trained + PARAMETERS,
+                                       .moment2 = trained + 2 * PARAMETERS,
+                                       .gradient = numbers,
+                                       .count = PARAMETERS,
+                                       .scale = 1,
+                                       .rate = 1e-6f,
+                                       .beta1 = 0.9f,
+                                       .beta2 = 0.95f,
+                                       .correction1 = 1,
+                                       .correction2 = 1,
+                                       .epsilon = 1e-8f,
+                                       .decay = 0.1f});
+    return (struct work){.unit = "parameter",
+                         .units = n,
+                         .counted = {.multiply_adds = 4 * n,
+                                     .multiplications = 5 * n,
+                                     .divisions = n,
+                                     .read = 4 * n,
+                                     .written = 3 * 4 * n}};
+}
+
+BENCH(sum_squares)
+{
+    const double n = PARAMETERS;
+    double sum;
+    k->sum_squares(&sum, numbers, PARAMETERS);
+    return (struct work){.unit = "number", .units = n, .counted = {.multiply_adds = n, .read = 4 * n}};
+}
+
+BENCH(add)
+{
+    const double n = PARAMETERS;
+    k->add(trained, numbers, PARAMETERS);
+    return (struct work){.unit = "number", .units = n, .counted = {.read = 4 * n, .written = 4 * n}};
+}
 
 BENCH(fma_peak)
 {
@@ -459,8 +811,8 @@ static void print_rates(const struct ldar_kernels *k, int json)
 
 enum { LARGE = LENGTH * (PROJECTED + 16), WEIGHTS = 8 * CHANNELS * WIDTH };
 
-/* Four large arrays, the weights, and less than two more for packed weights and scratch. */
-enum { POOL = (6 * LARGE + WEIGHTS) * (int)sizeof(float) };
+/* Five large arrays, the weights, and less than two more for packed weights and scratch. */
+enum { POOL = (7 * LARGE + WEIGHTS) * (int)sizeof(float) };
 static char *pool;
 static size_t pool_used;
 
@@ -492,13 +844,18 @@ static void make_arrays(void)
     srand(1);
     numbers = random_numbers(LARGE), weight = random_numbers(WEIGHTS);
     in = take(LARGE * sizeof(float)), other = take(LARGE * sizeof(float)), out = take(LARGE * sizeof(float));
+    gradient = take(LARGE * sizeof(float));
     packed = take(ldar_gemm_packed(sizeof(float), LDAR_TILE, PROJECTED, WIDTH));
-    scratch = take((ldar_ssd_scratch(HEADS, STATE) + ldar_attention_scratch(QUERY)) * sizeof(float));
+    scratch = take((ldar_ssd_backward_scratch(HEADS, STATE) + ldar_attention_scratch(QUERY)) * sizeof(float));
+    trained = take(3 * PARAMETERS * sizeof *trained);
     rows = take(LENGTH * sizeof *rows), ids = take(LENGTH);
+    position = take((LENGTH / CHUNK + 1) * sizeof *position);
     for (size_t i = 0; i < LENGTH; i++) {
         ids[i] = (uint8_t)(i * 7 % LDAR_SYMBOLS);
-        rows[i] = (uint32_t)(i / 4);
+        rows[i] = (uint32_t)(i / CHUNK);
     }
+    for (size_t i = 0; i <= LENGTH / CHUNK; i++)
+        position[i] = (uint32_t)(i * CHUNK);
 }
 
 /* The upper half of a float is a bfloat16, here by cutting off. */

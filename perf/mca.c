@@ -87,19 +87,17 @@ static void run_gemm(size_t rows, size_t n)
 
 static void run_ssd_scan(size_t tiles, size_t heads)
 {
-    const size_t length = tiles * LDAR_TILE, states = heads * ldar_ssd_state(STATE);
+    const size_t length = tiles * LDAR_TILE;
     float rate[LDAR_SSD_HEADS], skip[LDAR_SSD_HEADS];
     for (size_t i = 0; i < LDAR_SSD_HEADS; i++)
         rate[i] = -1, skip[i] = 1;
     const struct ldar_ssd_args args = {.y = elements(length * heads * LDAR_HEAD),
-                                       .state_out = floats(states),
                                        .x = elements(length * heads * LDAR_HEAD),
                                        .b = elements(length * STATE),
                                        .c = elements(length * STATE),
                                        .dt = floats(length * heads),
                                        .a = rate,
                                        .d = skip,
-                                       .state_in = floats(states),
                                        .length = length,
                                        .heads = heads,
                                        .state = STATE,

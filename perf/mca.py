@@ -35,12 +35,15 @@ CORES = {
 }
 
 TILE, STATE, HEAD = 64, 128, 64
-SCAN_TILES, SCAN_HEADS = 2, 8
+SCAN_TILES, SCAN_HEADS = 4, 8
 
 
 def scan_products():
-    """C S and the update, the triangle of M X, and the triangle of C B^T that the heads share."""
-    head = 2 * STATE * HEAD + (TILE + 1) / 2 * HEAD
+    """
+    C S behind the first tile, the update before the last, the triangle of M X, and the triangle of C B^T that the heads
+    share.
+    """
+    head = 2 * STATE * HEAD * (1 - 1 / SCAN_TILES) + (TILE + 1) / 2 * HEAD
     return TILE * SCAN_TILES * (SCAN_HEADS * head + STATE * (TILE + 1) / 2)
 
 

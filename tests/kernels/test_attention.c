@@ -1,13 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "harness.h"
+#include "attention_case.h"
 
 #include <math.h>
-
-struct attention_case {
-    struct matrix out, q, k, v, cosine, sine;
-    ptrdiff_t window;
-    size_t rotary;
-};
 
 /* Tables of the model: base 10000, positions from 0. */
 static void attention_tables(struct test *test, struct attention_case *c, size_t length, size_t rotary)
@@ -24,8 +18,8 @@ static void attention_tables(struct test *test, struct attention_case *c, size_t
     matrix_seal(c->sine);
 }
 
-static struct attention_case attention_case(struct test *test, size_t length, size_t width, size_t rotary,
-                                            ptrdiff_t window, enum fill fill)
+struct attention_case attention_case(struct test *test, size_t length, size_t width, size_t rotary, ptrdiff_t window,
+                                     enum fill fill)
 {
     check_case("length %zu width %zu rotary %zu window %td fill %s placement %d", length, width, rotary, window,
                fill_name(fill), (int)test->placement);
@@ -39,7 +33,7 @@ static struct attention_case attention_case(struct test *test, size_t length, si
     return c;
 }
 
-static struct ldar_attention_args attention_args(const struct attention_case *c, size_t first, size_t queries)
+struct ldar_attention_args attention_args(const struct attention_case *c, size_t first, size_t queries)
 {
     return (struct ldar_attention_args){.out = c->out.elements,
                                         .q = c->q.elements,
@@ -93,6 +87,32 @@ static void attention_size(struct test *test, size_t length, size_t width, size_
     struct attention_case c = attention_case(test, length, width, rotary, window, FILL_NORMAL);
     attention_run(test, &c, 0, length);
     attention_check(&c, attention_tolerance(test));
+    case_end();
+}
+
+/*
+ * The sums of exponentials that the gradient wants. They are logarithms, whose absolute error is the relative one of
+ * the sums, and that comes from the scores.
+ */
+static void attention_log_sum(struct test *test, size_t length, ptrdiff_t window, size_t first, size_t queries)
+{
+    const double bound = elements_narrow(test) ? 0.05 : 1e-5;
+    struct attention_case c = attention_case(test, length, 24, 12, window, FILL_NORMAL);
+    struct ldar_attention_args args = attention_args(&c, first, queries);
+    struct matrix log_sum = vector_new(test, length);
+    args.log_sum = log_sum.at;
+    args.scratch = scratch_new(ldar_attention_scratch(args.width));
+    test->kernels->attention(&args);
+    double *reference = reference_new(queries);
+    args.q = c.q.at, args.k = c.k.at, args.v = c.v.at;
+    oracle_attention_log_sum(reference, &args);
+    for (size_t i = 0; i < length; i++) {
+        const bool asked = i >= first && i < first + queries;
+        if (asked ? !(fabs(log_sum.at[i] - reference[i - first]) <= bound) : !isnan(log_sum.at[i])) {
+            check_fail("log_sum[%zu] is %.9g, expected %.9g", i, log_sum.at[i], asked ? reference[i - first] : NAN);
+            break;
+        }
+    }
     case_end();
 }
 
@@ -269,6 +289,10 @@ void test_attention(struct test *test)
     attention_cut(test, 1025, 7);
     attention_cut(test, 1100, -1);
     attention_wide_window(test);
+    for (size_t i = 0; i < WINDOWS; i++) {
+        attention_log_sum(test, 1 + i * 70, windows[i], 0, 1 + i * 70);
+        attention_log_sum(test, 1030 + i, windows[i], LDAR_ATTENTION_QUERIES, 5);
+    }
     attention_peaked(test, 0);
     attention_peaked(test, 4);
     attention_peaked(test, 7);

@@ -22,7 +22,9 @@
 #include "route.inl"
 #include "dechunk.inl"
 #include "rows.inl"
+#include "loss.inl"
 #include "math.inl"
+#include "optim.inl"
 
 #define TEXT_OF(x) #x
 #define TEXT(x) TEXT_OF(x)

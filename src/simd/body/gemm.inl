@@ -188,3 +188,198 @@ static void kernel_gemm(const struct ldar_gemm_args *g)
         gemm_last_rows(g, whole, first, panel);
     }
 }
+
+/*
+ * The gradients. That of the rows is the same product, with the weights packed the other way. That of the weights sums
+ * over the rows, across which both of its operands lie: both are packed, a block of LDAR_GRADIENT_ROWS rows at a time,
+ * while the rows of the next block are brought into L2.
+ */
+
+/* Columns of dc that are packed side by side, those of whole tiles in whole vectors; and operands in a step of them. */
+enum {
+    GRADIENT_GROUP = GEMM_ROWS > VEC_WIDTH ? GEMM_ROWS : VEC_WIDTH / GEMM_ROWS *GEMM_ROWS,
+    GRADIENT_STEP = (GRADIENT_GROUP + VEC_WIDTH - 1) / VEC_WIDTH * VEC_WIDTH
+};
+
+/*
+ * A step of a group: its columns of two rows, or one, as operands in whole vectors, which may hold the columns behind
+ * the group as well; zeros where there are none.
+ */
+TILE_INLINE void gemm_pack_step(float *out, const void *low, const void *high, size_t columns, const int step,
+                                const int floats)
+{
+    TILE_UNROLL
+    for (size_t i = 0; i < (size_t)step; i += VEC_WIDTH) {
+        const size_t left = columns > i ? columns - i : 0, lanes = left < VEC_WIDTH ? left : VEC_WIDTH;
+        vec first = vec_zero(), second = vec_zero();
+        if (!floats && lanes == VEC_WIDTH && high) {
+            vec_store(out + i, operand_load((const element *)low + i, (const element *)high + i));
+            continue;
+        }
+        if (lanes)
+            first = floats ? load_lanes((const float *)low + i, lanes) : load_elements((const element *)low + i, lanes);
+        if (OPERAND > 1 && lanes && high)
+            second =
+                floats ? load_lanes((const float *)high + i, lanes) : load_elements((const element *)high + i, lanes);
+        vec_store(out + i, operand_zip(first, second));
+    }
+}
+
+TILE_INLINE void gemm_pack_columns(float *out, const char *row, ptrdiff_t pitch, size_t rows, size_t columns,
+                                   const int step, const int floats)
+{
+    size_t i = 0;
+    for (; i + OPERAND <= rows; i += OPERAND, row += OPERAND * pitch, out += step)
+        gemm_pack_step(out, row, row + pitch, columns, step, floats);
+    if (i < rows)
+        gemm_pack_step(out, row, NULL, columns, step, floats);
+}
+
+/* A group, behind whose first column `columns` may be read: (rows / OPERAND, step) operands, paired along the rows. */
+TILE_INLINE void gemm_pack_group(float *out, const void *from, ptrdiff_t stride, size_t rows, size_t columns,
+                                 const int step, const int floats)
+{
+    const ptrdiff_t pitch = stride * (ptrdiff_t)(floats ? sizeof(float) : sizeof(element));
+    if (columns >= (size_t)step)
+        gemm_pack_columns(out, from, pitch, rows, (size_t)step, step, floats);
+    else
+        gemm_pack_columns(out, from, pitch, rows, columns, step, floats);
+}
+
+/* (rows, columns) floats or elements -> panels that follow each other, the last one filled up with zeros. */
+TILE_INLINE void gemm_pack_panels(float *out, const void *from, ptrdiff_t stride, size_t rows, size_t columns,
+                                  const int floats)
+{
+    const size_t size = floats ? sizeof(float) : sizeof(element), depth = (rows + OPERAND - 1) / OPERAND;
+    for (size_t i = 0; i < columns; i += TILE_COLUMNS, out += depth * TILE_COLUMNS)
+        gemm_pack_group(out, (const char *)from + i * size, stride, rows, columns - i, TILE_COLUMNS, floats);
+}
+
+static void kernel_gemm_pack_transposed(void *packed, const float *weight, size_t n, size_t k, ptrdiff_t stride)
+{
+    gemm_pack_panels(packed, weight, stride, n, k, 1);
+}
+
+/* Cache lines of some rows, brought into L2 a few at a time. */
+struct gemm_lines {
+    const char *row;
+    ptrdiff_t pitch;
+    size_t bytes, at, rows, each; /* of a row; place in it; rows left; lines to bring at a time */
+};
+
+enum { GEMM_LINE = 64 };
+
+/* All of (rows, columns) elements in `times` times. */
+static struct gemm_lines gemm_lines_of(const element *from, ptrdiff_t stride, size_t rows, size_t columns, size_t times)
+{
+    const size_t before = (uintptr_t)from % GEMM_LINE, bytes = before + columns * sizeof(element);
+    const size_t lines = rows * ((bytes + GEMM_LINE - 1) / GEMM_LINE);
+    return (struct gemm_lines){.row = (const char *)from - before,
+                               .pitch = stride * (ptrdiff_t)sizeof(element),
+                               .bytes = bytes,
+                               .rows = rows,
+                               .each = (lines + times - 1) / times};
+}
+
+static inline void gemm_lines_ahead(struct gemm_lines *l)
+{
+    for (size_t i = 0; i < l->each && l->rows; i++) {
+        __builtin_prefetch(l->row + l->at, 0, 2);
+        l->at += GEMM_LINE;
+        if (l->at >= l->bytes)
+            l->at = 0, l->row += l->pitch, l->rows--;
+    }
+}
+
+/*
+ * A tile is summed up in stretches of so many operands. Before each some lines of the next block are asked for, and
+ * some of the rows of dw that the tile is added to: all at once they would keep the product from its own loads.
+ */
+enum { GRADIENT_STRETCH = 32, GRADIENT_LINES = 4 };
+
+/* Rows of dc and a that are multiplied together, and what is next. */
+struct gradient_block {
+    const element *dc, *a;
+    float *packed_dc, *packed_a;
+    size_t rows, next, depth, n, k, stretches; /* rows of the next block; operands of a sum; stretches of it */
+    struct gemm_lines dc_ahead, a_ahead;
+};
+
+/* The tile is added to fewer rows of dw than it has. */
+static void gradient_last_rows(float *dw, ptrdiff_t stride, const struct tile *t, size_t rows, size_t columns)
+{
+    float sum[GEMM_ROWS * TILE_COLUMNS];
+    tile_store(t, sum, TILE_COLUMNS, GEMM_ROWS);
+    for (size_t r = 0; r < rows; r++)
+        for (size_t j = 0; j < columns && j < TILE_COLUMNS; j++)
+            dw[(ptrdiff_t)r * stride + (ptrdiff_t)j] += sum[r * TILE_COLUMNS + j];
+}
+
+/* The tile at row i of a group of columns of dc, and the panel of a that begins with column j. */
+static inline void gradient_tile(struct gradient_block *b, float *dw, ptrdiff_t stride, size_t rows, size_t i, size_t j)
+{
+    const float *dc = b->packed_dc + i, *a = b->packed_a + j * b->depth;
+    const size_t columns = b->k - j;
+    struct tile t;
+    tile_zero(&t, GEMM_ROWS);
+    for (size_t k = 0, here, row = 0; k < b->depth; k += here, row += GRADIENT_LINES) {
+        here = b->depth - k < GRADIENT_STRETCH ? b->depth - k : GRADIENT_STRETCH;
+        gemm_lines_ahead(&b->dc_ahead);
+        gemm_lines_ahead(&b->a_ahead);
+        for (size_t r = row; r < row + GRADIENT_LINES && r < GEMM_ROWS && r < rows; r++)
+            for (size_t c = 0; c < TILE_COLUMNS; c += GEMM_LINE / sizeof *dw)
+                __builtin_prefetch(dw + (ptrdiff_t)r * stride + c, 1, 3);
+        tile_multiply(&t, dc + k * GRADIENT_STEP, 1, GRADIENT_STEP, a + k * TILE_COLUMNS, here, NULL, GEMM_ROWS);
+    }
+    if (rows >= GEMM_ROWS)
+        gemm_store_floats(&t, dw, stride, columns, 1, GEMM_ROWS);
+    else
+        gradient_last_rows(dw, stride, &t, rows, columns);
+}
+
+/* All of a is packed once, dc a group of columns at a time: a group lies in L1 while the panels of a stream past. */
+static void gradient_block(const struct ldar_gemm_gradient_args *g, struct gradient_block *b, float *dw)
+{
+    const size_t panels = (b->k + TILE_COLUMNS - 1) / TILE_COLUMNS, tiles = (b->n + GEMM_ROWS - 1) / GEMM_ROWS;
+    gemm_pack_panels(b->packed_a, b->a, g->a_stride, b->rows, b->k, 0);
+    b->a_ahead = gemm_lines_of(b->a + (ptrdiff_t)b->rows * g->a_stride, g->a_stride, b->next, b->k,
+                               tiles * panels * b->stretches);
+    for (size_t first = 0, columns; first < b->n; first += columns) {
+        columns = b->n - first < GRADIENT_GROUP ? b->n - first : GRADIENT_GROUP;
+        const size_t end = first + columns, last = end == b->n;
+        gemm_pack_group(b->packed_dc, b->dc + first, g->dc_stride, b->rows, b->n - first, GRADIENT_STEP, 0);
+        b->dc_ahead = gemm_lines_of(last ? b->dc + (ptrdiff_t)b->rows * g->dc_stride : b->dc + end, g->dc_stride,
+                                    last ? b->next : b->rows, GRADIENT_GROUP, panels * b->stretches);
+        for (size_t j = 0; j < b->k; j += TILE_COLUMNS)
+            for (size_t i = 0; i < columns; i += GEMM_ROWS)
+                gradient_tile(b, dw + (ptrdiff_t)(first + i) * g->dw_stride + j, g->dw_stride, columns - i, i, j);
+    }
+}
+
+/* dw (n, k) += the products of all rows, of as many columns as scratch has room for. */
+static void gradient_part(const struct ldar_gemm_gradient_args *g, float *dw, struct gradient_block b)
+{
+    for (size_t row = 0; row < g->rows; row += b.rows) {
+        b.rows = g->rows - row < LDAR_GRADIENT_ROWS ? g->rows - row : LDAR_GRADIENT_ROWS;
+        b.next = g->rows - row - b.rows < LDAR_GRADIENT_ROWS ? g->rows - row - b.rows : LDAR_GRADIENT_ROWS;
+        b.depth = (b.rows + OPERAND - 1) / OPERAND;
+        b.stretches = (b.depth + GRADIENT_STRETCH - 1) / GRADIENT_STRETCH;
+        gradient_block(g, &b, dw);
+        b.dc += (ptrdiff_t)b.rows * g->dc_stride;
+        b.a += (ptrdiff_t)b.rows * g->a_stride;
+    }
+}
+
+static void kernel_gemm_gradient(const struct ldar_gemm_gradient_args *g)
+{
+    enum { MOST = LDAR_GRADIENT_COLUMNS };
+    for (size_t i = 0; i < g->n; i += MOST)
+        for (size_t j = 0; j < g->k; j += MOST)
+            gradient_part(g, g->dw + (ptrdiff_t)i * g->dw_stride + j,
+                          (struct gradient_block){.dc = (const element *)g->dc + i,
+                                                  .a = (const element *)g->a + j,
+                                                  .packed_dc = g->scratch,
+                                                  .packed_a = g->scratch + LDAR_GRADIENT_ROWS * GRADIENT_STEP,
+                                                  .n = g->n - i < MOST ? g->n - i : MOST,
+                                                  .k = g->k - j < MOST ? g->k - j : MOST});
+}

@@ -20,9 +20,9 @@ ELEMENTWISE(softplus)
 
 /*
  * What the multiply-add units can do at most, the measure for all other kernels. Each chain waits for itself alone, and
- * as many run beside each other as there are registers for: with twelve, the pairs of AVX-512 reach 0.88 of what they
- * do with twenty-four. A round adds 1/4, so that nothing becomes denormal or infinite. The chain is the summand, never
- * a factor, which an instruction that adds in place would have to copy.
+ * as many run beside each other as there are registers for: twelve leave the pairs of AVX-512 waiting. A round adds
+ * 1/4, so that nothing becomes denormal or infinite. The chain is the summand, never a factor, for an instruction that
+ * adds in place would have to copy it.
  */
 enum { PEAK_ABREAST = VEC_REGISTERS < 32 ? LDAR_PEAK_CHAINS / 2 : LDAR_PEAK_CHAINS };
 

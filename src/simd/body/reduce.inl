@@ -59,3 +59,60 @@ static inline float dot(const float *a, const float *b, size_t n)
     EACH_VECTOR(n - blocks, dot_step, &sum[0], a + blocks, b + blocks);
     return vec_sum(vec_add(vec_add(sum[0], sum[1]), vec_add(sum[2], sum[3])));
 }
+
+/*
+ * Sums down the rows, of floats or of elements. Those of LDAR_GRADIENT_ROWS rows are formed apart, in registers, and
+ * added to the result one after the other, so that neither sum is long.
+ */
+enum { SUM_VECS = 4 };
+
+_Static_assert(LDAR_GRADIENT_ROWS <= UINT8_MAX + 1, "a row's number in its block is a byte");
+
+/* out[first..] += those columns of rows 0..count - 1, or of those that are listed. */
+TILE_INLINE void sum_columns(float *out, const void *x, size_t first, const uint8_t *list, size_t count,
+                             ptrdiff_t stride, const int of_elements, const int vecs, size_t lanes)
+{
+    const element *elements = of_elements ? x : NULL;
+    const float *floats = of_elements ? NULL : x;
+    vec sum[SUM_VECS];
+    TILE_UNROLL
+    for (int j = 0; j < vecs; j++)
+        sum[j] = vec_zero();
+    for (size_t i = 0; i < count; i++) {
+        const ptrdiff_t at = (ptrdiff_t)(list ? list[i] : i) * stride + (ptrdiff_t)first;
+        TILE_UNROLL
+        for (int j = 0; j < vecs; j++)
+            sum[j] = vec_add(sum[j], of_elements ? load_elements(elements + at + j * VEC_WIDTH, lanes)
+                                                 : load_lanes(floats + at + j * VEC_WIDTH, lanes));
+    }
+    TILE_UNROLL
+    for (int j = 0; j < vecs; j++) {
+        float *to = out + first + j * VEC_WIDTH;
+        store_lanes(to, lanes, vec_add(load_lanes(to, lanes), sum[j]));
+    }
+}
+
+TILE_INLINE void sum_step(size_t i, size_t lanes, float *out, const void *x, size_t first, const uint8_t *list,
+                          size_t count, ptrdiff_t stride, const int of_elements)
+{
+    sum_columns(out, x, first + i, list, count, stride, of_elements, 1, lanes);
+}
+
+/* out (width) += rows of x. */
+TILE_INLINE void sum_listed(float *out, const void *x, const uint8_t *list, size_t count, size_t width,
+                            ptrdiff_t stride, const int of_elements)
+{
+    enum { BLOCK = SUM_VECS * VEC_WIDTH };
+    const size_t blocks = width / BLOCK * BLOCK;
+    for (size_t i = 0; i < blocks; i += BLOCK)
+        sum_columns(out, x, i, list, count, stride, of_elements, SUM_VECS, VEC_WIDTH);
+    EACH_VECTOR(width - blocks, sum_step, out, x, blocks, list, count, stride, of_elements);
+}
+
+static void kernel_sum_rows(float *out, const float *x, size_t rows, size_t width, ptrdiff_t x_stride)
+{
+    for (size_t count; rows; rows -= count, x += (ptrdiff_t)count * x_stride) {
+        count = rows < LDAR_GRADIENT_ROWS ? rows : LDAR_GRADIENT_ROWS;
+        sum_listed(out, x, NULL, count, width, x_stride, 0);
+    }
+}

@@ -77,8 +77,8 @@ TILE_INLINE void tile_add(struct tile *t, const struct tile *other, const int ro
 
 /*
  * Rows of a tall tile are addressed in groups of four, each from a pointer of its own at the same three distances: as
- * many distances as rows would not fit the registers of x86-64 (13 rows: 0.89 of the peak, in groups 0.93). The empty
- * asm keeps compilers from joining the pointers again.
+ * many distances as rows would not fit the registers of x86-64. The empty asm keeps compilers from joining the pointers
+ * again.
  */
 enum { TILE_GROUP = 4, TILE_TALL = 8, TILE_GROUPS = 4 };
 

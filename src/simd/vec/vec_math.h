@@ -83,6 +83,24 @@ static inline vec vec_silu(vec x)
 }
 
 /*
+ * vec_silu to the bit, and its derivative s + x s (1 - s) with s = 1 / (1 + e^-x). 1 - s is taken as e^-x s, which does
+ * not cancel; where e^-x is infinite s is 0, and their product would be NaN. The slope is off by 2.3e-7 at most, at
+ * 0x1.aec614p+1, and by 2^-21 of itself but between -2 and -1, where it passes through zero.
+ *
+ * Road not taken: x s for x / (1 + e^-x) saves one of the divisions and 3 % of the time (Zen 5, AVX-512), but then what
+ * is recomputed for a gradient would not have the bits of what was kept.
+ */
+static inline vec vec_silu_slope(vec x, vec *slope)
+{
+    vec power = vec_exp_signed(x, -1.0f);
+    vec divisor = vec_add(vec_set1(1.0f), power);
+    vec s = vec_div(vec_set1(1.0f), divisor);
+    vec rest = vec_mul(vec_min(vec_set1(0x1.fffffep+127f), power), s);
+    *slope = vec_mul(s, vec_fma(x, rest, vec_set1(1.0f)));
+    return vec_div(x, divisor);
+}
+
+/*
  * log(1 + e^x) = max(x, 0) + log(1 + t), t = e^-|x|, log(1 + t) = 2 atanh(s), s = t / (2 + t) <= 1/3. The relative
  * error of the polynomial is 2^-27.7. Above 20 it is x itself, because log(1 + t) is then less than half a unit.
  * 2.87 ULP at -0x1.5f4e3ap+1.

@@ -70,6 +70,12 @@ static inline vec vec_zip_bf16(vec low, vec high)
     return vreinterpretq_f32_u16(vzip1q_u16(vec_narrow_bf16(low), vec_narrow_bf16(high)));
 }
 
+static inline vec vec_load_zip_bf16(const uint16_t *low, const uint16_t *high)
+{
+    const uint16x4_t first = vld1_u16(low), second = vld1_u16(high);
+    return vreinterpretq_f32_u16(vzip1q_u16(vcombine_u16(first, first), vcombine_u16(second, second)));
+}
+
 static inline vec vec_dot_bf16(vec a, vec b, vec c)
 {
     return vbfdotq_f32(c, vreinterpretq_bf16_f32(a), vreinterpretq_bf16_f32(b));
