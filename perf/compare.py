@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The same forward passes in PyTorch and in ldar, in turns: nucleotides per second of each, and their ratio.
+"""The same work in PyTorch and in ldar, in turns: nucleotides per second of each, and their ratio.
 
   python3 perf/compare.py [--ldar build/ldar] [--threads 2] [--repeats 5] [--modes eager,compiled] [-o md|json]
   python3 perf/compare.py --presets 110m,2m --dtypes f32,bf16 --lengths 4096 --batches 1,8
+  python3 perf/compare.py --what train
 
 Without --presets, --dtypes, --lengths or --batches: the cases that docs/perf.md shows. Modes of PyTorch:
 
@@ -14,6 +15,9 @@ Without --presets, --dtypes, --lengths or --batches: the cases that docs/perf.md
 Both sides share the projections of the two directions, have the same weights and a boundary at every fourth position,
 which costs the router no less. Before anything is timed, their logits must agree. A pair is a turn of ldar and a turn
 of PyTorch, each after one pass that is not timed; ratio is the median over the pairs. Without PyTorch: ldar alone.
+
+With --what train a pass is a step of training: forward, backward, clipping and AdamW. Modes are eager and compiled
+(layer by layer); bf16 is PyTorch's autocast. Losses and gradients must agree.
 """
 
 import argparse
@@ -25,6 +29,7 @@ import platform
 import random
 import re
 import statistics
+import struct
 import subprocess
 import sys
 import tempfile
@@ -33,17 +38,21 @@ import time
 try:
     import torch
     import peer_torch as peer
+    import peer_training as training
 except ImportError as missing:
-    torch, peer, why_no_torch = None, None, missing
+    torch, peer, training, why_no_torch = None, None, None, missing
 
 CASES = [("110m", "f32", 4096, 1), ("110m", "bf16", 4096, 1), ("2m", "f32", 4096, 1), ("2m", "f32", 4096, 8),
          ("110m", "f32", 256, 64)]
-MODES = ("eager", "compiled", "plain", "plain-compiled")
+TRAINING_CASES = [("110m", "f32", 4096, 1), ("110m", "bf16", 4096, 1), ("2m", "f32", 4096, 1), ("2m", "f32", 4096, 8)]
+MODES = {"forward": ("eager", "compiled", "plain", "plain-compiled"), "train": ("eager", "compiled")}
 RATIO = 4
 TURN_SECONDS = 0.5  # short passes are repeated within a turn
 # Relative L2 distance of logits. float32: two orders of summation through 20 layers differ by some 1e-6. bfloat16 has 8
 # bits of precision: its own rounding, 2e-3, grows over the layers.
 BOUND = {"f32": 1e-4, "bf16": 3e-2}
+# What is compared of a step: the losses, and the gradients that have come through all layers and through none.
+GRADIENTS = ("embeddings.weight", "lm_head.weight")
 
 
 class Refused(Exception):
@@ -59,6 +68,7 @@ def parse_arguments():
     numbers = lambda text: [int(word) for word in text.split(",")]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ldar", default="build/ldar", help="the program [default build/ldar]")
+    parser.add_argument("--what", choices=("forward", "train"), default="forward")
     parser.add_argument("--presets", type=words, metavar="NAME,...")
     parser.add_argument("--dtypes", type=words, metavar="f32|bf16,...")
     parser.add_argument("--lengths", type=numbers, metavar="N,...")
@@ -69,8 +79,8 @@ def parse_arguments():
     parser.add_argument("-o", "--output", choices=("md", "json"), default="md")
     options = parser.parse_args()
     for mode in options.modes:
-        if mode not in MODES:
-            parser.error(f"unknown mode '{mode}'; the modes are {', '.join(MODES)}")
+        if mode not in MODES[options.what]:
+            parser.error(f"unknown mode '{mode}'; the modes are {', '.join(MODES[options.what])}")
     for dtype in options.dtypes or []:
         if dtype not in BOUND:
             parser.error(f"unknown dtype '{dtype}'; the dtypes are {', '.join(BOUND)}")
@@ -82,7 +92,7 @@ def parse_arguments():
 def cases_of(options):
     lists = (options.presets, options.dtypes, options.lengths, options.batches)
     if not any(lists):
-        return CASES
+        return TRAINING_CASES if options.what == "train" else CASES
     return list(itertools.product(*(given or [usual] for given, usual in zip(lists, CASES[0]))))
 
 
@@ -99,8 +109,8 @@ def ldar(options, *arguments):
 
 def ldar_turn(options, model, case, passes):
     _, dtype, length, batch = case
-    rows = ldar(options, "bench", "-q", "-m", model, "--dtype", dtype, "--length", length, "--batch", batch, "--ratio",
-                RATIO, "-@", options.threads, "--repeats", passes, "-o", "json")
+    rows = ldar(options, "bench", "-q", "--what", options.what, "-m", model, "--dtype", dtype, "--length", length,
+                "--batch", batch, "--ratio", RATIO, "-@", options.threads, "--repeats", passes, "-o", "json")
     return json.loads(rows)[0]
 
 
@@ -121,6 +131,33 @@ def ldar_logits(options, folder, model, dtype, ids):
     return torch.frombuffer(bytearray(data[-4 * count:]), dtype=torch.float32).view(-1, 7)
 
 
+def write_tensors(path, tensors):
+    """A safetensors file of int64 and float32."""
+    header, parts, offset = {}, [], 0
+    for name, tensor in tensors.items():
+        data = tensor.contiguous().numpy().tobytes()
+        header[name] = dict(dtype="I64" if tensor.dtype == torch.int64 else "F32", shape=list(tensor.shape),
+                            data_offsets=[offset, offset + len(data)])
+        parts.append(data)
+        offset += len(data)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text + b"".join(parts))
+
+
+def ldar_verify(options, model, dtype, golden):
+    """The largest error that the program finds, relative; it refuses what is out of its own bounds."""
+    command = [options.ldar, "verify", "-q", "--dtype", dtype, "-@", str(options.threads), model, golden]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+    outside = [line for line in done.stdout.splitlines() if line.endswith("OUT OF BOUNDS")]
+    if outside:
+        raise Refused("; ".join(" ".join(line.split()[1:]) for line in outside))
+    if done.returncode != 0:
+        raise Missing((done.stderr.strip() or "ldar verify failed").splitlines()[-1])
+    return max(float(error) for error in re.findall(r"(?:relative|rel-L2) +(\S+)", done.stdout))
+
+
 # ---- the same work ----
 
 def distance(a, b):
@@ -130,7 +167,7 @@ def distance(a, b):
 def require(what, dtype, a, b):
     error = distance(a, b)
     if not error <= BOUND[dtype]:
-        raise Refused(f"{what}: logits differ by {error:.1e}, more than {BOUND[dtype]:.0e}")
+        raise Refused(f"{what} differ by {error:.1e}, more than {BOUND[dtype]:.0e}")
     return error
 
 
@@ -154,7 +191,8 @@ class Check:
     reference, which picks rows by a list, as it does with the router's."""
 
     def __init__(self, options, folder, model, tensors):
-        self.options, self.folder, self.model = options, folder, model
+        self.options, self.folder, self.model, self.tensors = options, folder, model, tensors
+        self.onednn = peer.fastest_onednn()
         self.reference = peer.Network(*tensors, peer.Style())
         self.short = decided(self.reference, 128, 40, 8)
         self.long = decided(self.reference, 8, 1300, 1)
@@ -169,32 +207,76 @@ class Check:
     def compare(self, dtype, ids):
         ours = ldar_logits(self.options, self.folder, self.model, dtype, ids)
         theirs = torch.cat([self.reference(row[None], peer.Routing(0))[0] for row in ids])
-        return require(f"ldar in {dtype} and PyTorch", dtype, ours, theirs)
+        return require(f"logits of ldar in {dtype} and PyTorch", dtype, ours, theirs)
 
-    def network(self, network, mode, dtype, ids):
+    def pass_of(self, mode, dtype, ids):
+        """What is timed, and how far its logits are off."""
+        network = self.network(mode, dtype)
         first = torch.cat([self.reference(row[None], peer.Routing(RATIO, gather=True)) for row in ids[:2]])
-        return require(f"PyTorch, {mode}, fixed boundaries", dtype, network(ids)[:2], first)
+        error = require(f"logits of PyTorch, {mode}, fixed boundaries,", dtype, network(ids)[:2], first)
+        return (lambda: network(ids)), error
+
+    def network(self, mode, dtype):
+        plain = mode.startswith("plain")
+        style = peer.Style(dtype=torch.bfloat16 if dtype == "bf16" else torch.float32, plain=plain,
+                           onednn=self.onednn and not plain, fused=mode == "compiled")
+        network = peer.Network(*self.tensors, style)
+        return network.compile_steps() if mode == "plain-compiled" else network
+
+
+class TrainingCheck:
+    """The same for steps: losses and gradients. ldar is compared with float64 where the router decides, by the golden
+    file that this makes; what is timed with float32 in the interpreter."""
+
+    def __init__(self, options, folder, model, tensors):
+        self.options, self.folder, self.model, self.tensors = options, folder, model, tensors
+        self.errors = {}
+
+    def golden(self):
+        with torch.inference_mode():
+            ids = decided(peer.Network(*self.tensors, peer.Style()), 128, 40, 8)
+        batch, labels = (list(t[:, None].clone()) for t in training.masked(ids, 1))
+        network = training.Network(*self.tensors, torch.float64)
+        losses = training.gradients(network, batch, labels, 0)
+        found = {f"{what}.{i}": rows[0] for what, all in (("ids", batch), ("labels", labels)) for i, rows in
+                 enumerate(all)}
+        found.update((name, loss.detach().float()[None]) for name, loss in zip(("loss", "mlm", "ratio"), losses))
+        found.update((f"grad.{name}", network.parameters[name].grad.float()) for name in GRADIENTS)
+        return found
+
+    def against_ldar(self, dtype):
+        path = os.path.join(self.folder, "check.safetensors")
+        if not self.errors:
+            write_tensors(path, self.golden())
+        if dtype not in self.errors:
+            self.errors[dtype] = ldar_verify(self.options, self.model, dtype, path)
+        return self.errors[dtype]
+
+    def pass_of(self, mode, dtype, ids):
+        ids, labels = training.masked(ids, 1)
+        reference = training.Network(*self.tensors)
+        expected = training.gradients(reference, [ids], [labels], RATIO)
+        network = training.Network(*self.tensors, compiled=mode == "compiled")
+        trainer = training.Trainer(network, dtype == "bf16")
+        losses = training.gradients(network, [ids], [labels], RATIO, autocast=trainer.autocast)
+        pairs = [("loss", losses[0].detach(), expected[0].detach())]
+        pairs += [(f"gradient of {name}", network.parameters[name].grad, reference.parameters[name].grad)
+                  for name in GRADIENTS]
+        error = max(require(f"{what} of PyTorch, {mode}, and in float32,", dtype, a, b) for what, a, b in pairs)
+        return (lambda: trainer.step(ids, labels, RATIO)), error
 
 
 # ---- turns ----
 
-def make_network(mode, dtype, tensors, onednn):
-    plain = mode.startswith("plain")
-    style = peer.Style(dtype=torch.bfloat16 if dtype == "bf16" else torch.float32, plain=plain,
-                       onednn=onednn and not plain, fused=mode == "compiled")
-    network = peer.Network(*tensors, style)
-    return network.compile_steps() if mode == "plain-compiled" else network
-
-
-def peer_turn(network, ids, passes):
+def peer_turn(compute, count, passes):
     """Nucleotides per second, median of the passes."""
-    network(ids)
+    compute()
     seconds = []
     for _ in range(passes):
         start = time.perf_counter()
-        network(ids)
+        compute()
         seconds.append(time.perf_counter() - start)
-    return ids.numel() / statistics.median(seconds)
+    return count / statistics.median(seconds)
 
 
 def passes_for(rate, ids_count):
@@ -205,11 +287,11 @@ def median_of(values):
     return statistics.median(values) if values else None
 
 
-def measure(options, model, case, mode, network, ids):
-    """One row. network is None without PyTorch; ldar may be missing too."""
+def measure(options, model, case, mode, compute):
+    """One row. compute, a pass of PyTorch, is None without it; ldar may be missing too."""
     preset, dtype, length, batch = case
-    row = dict(preset=preset, dtype=dtype, length=length, batch=batch, every=RATIO, threads=options.threads,
-               mode=mode, repeats=options.repeats)
+    row = dict(what=options.what, preset=preset, dtype=dtype, length=length, batch=batch, every=RATIO,
+               threads=options.threads, mode=mode, repeats=options.repeats)
     ours, theirs = [], []
     count = length * batch
     try:
@@ -218,12 +300,12 @@ def measure(options, model, case, mode, network, ids):
         own_passes = passes_for(first["nt_per_s"], count)
     except Missing as missing:
         first, row["ldar_missing"] = None, str(missing)
-    peer_passes = passes_for(peer_turn(network, ids, 1), count) if network else 0
+    peer_passes = passes_for(peer_turn(compute, count, 1), count) if compute else 0
     for _ in range(options.repeats):
         if first:
             ours.append(ldar_turn(options, model, case, own_passes)["nt_per_s"])
-        if network:
-            theirs.append(peer_turn(network, ids, peer_passes))
+        if compute:
+            theirs.append(peer_turn(compute, count, peer_passes))
     ratios = [a / b for a, b in zip(ours, theirs)]
     row.update(ldar_nt_per_s=median_of(ours), peer_nt_per_s=median_of(theirs), ratio=median_of(ratios),
                ratio_min=min(ratios, default=None), ratio_max=max(ratios, default=None), pairs=list(zip(ours, theirs)))
@@ -240,28 +322,24 @@ def make_models(options, folder, presets):
 def run_preset(options, folder, preset, model, cases):
     if not torch:
         for case in cases:
-            yield measure(options, model, case, None, None, None)
+            yield measure(options, model, case, None, None)
         return
-    tensors = peer.read_model(model)
-    check = Check(options, folder, model, tensors)
-    onednn = peer.fastest_onednn()
+    check = (TrainingCheck if options.what == "train" else Check)(options, folder, model, peer.read_model(model))
     for case, mode in itertools.product(cases, options.modes):
         _, dtype, length, batch = case
         print(f"{preset}, {dtype}, {batch} x {length}, {mode}", file=sys.stderr)
-        ids = random_ids(batch, length)
-        network = make_network(mode, dtype, tensors, onednn)
         try:
             try:
                 error = check.against_ldar(dtype)
             except Missing:
                 error = None
-            peer_error = check.network(network, mode, dtype, ids)
-            row = measure(options, model, case, mode, network, ids)
+            compute, peer_error = check.pass_of(mode, dtype, random_ids(batch, length))
+            row = measure(options, model, case, mode, compute)
             row.update(ldar_error=error, peer_error=peer_error)
+            del compute
         except Refused as refused:
             row = dict(preset=preset, dtype=dtype, length=length, batch=batch, mode=mode, refused=str(refused))
         yield row
-        del network
 
 
 # ---- the report ----
@@ -321,7 +399,8 @@ def main():
     rows = []
     try:
         found = versions(options)
-        with tempfile.TemporaryDirectory() as folder, torch.inference_mode() if torch else contextlib.nullcontext():
+        quiet = torch.inference_mode() if torch and options.what == "forward" else contextlib.nullcontext()
+        with tempfile.TemporaryDirectory() as folder, quiet:
             for preset, model in make_models(options, folder, dict.fromkeys(case[0] for case in cases)).items():
                 rows += run_preset(options, folder, preset, model, [case for case in cases if case[0] == preset])
     except (Missing, OSError) as failure:

@@ -26,10 +26,13 @@ LAW = [
     ("src/simd/cpu.c", ["cpuid.h", "sys/auxv.h", "asm/hwcap.h"], ["src/simd/"]),
     ("src/simd/", [], ["src/simd/"]),
     ("src/io/", ["zip.h", "POSIX"], ["include/ldar/", "src/status.h", "src/io/"]),
-    ("src/model/", [], ["include/ldar/", "src/status.h", "src/backend.h", "src/io/", "src/model/"]),
+    ("src/model/", [], ["include/ldar/", "src/status.h", "src/backend.h", "src/peers.h", "src/io/", "src/model/"]),
     ("src/cpu/", ["omp.h", "oneapi/dnnl/", "cblas.h", "sanitizer/", "POSIX"],
      ["include/ldar/", "src/status.h", "src/backend.h", "src/model/parameters.h", "src/simd/kernels.h",
       "src/simd/cpu.h", "src/simd/isa.def", "src/cpu/"]),
+    ("src/peers/", ["dlfcn.h", "POSIX"], ["include/ldar/", "src/status.h", "src/peers.h", "src/peers/"]),
+    ("src/mpi/", ["mpi.h"], ["include/ldar/", "src/peers.h", "src/peers/transport.h"]),
+    ("src/peers.h", [], ["include/ldar/"]),
     ("src/backend.h", [], ["include/ldar/", "src/model/parameters.h"]),
     ("src/", ["POSIX"], ["include/ldar/", "src/"]),
     ("tools/", ["htslib/", "zlib.h", "POSIX"], ["include/ldar/", "tools/"]),
@@ -40,16 +43,18 @@ LAW = [
 SEARCH = ["", "include", "src", "tools", "tests"]
 
 # Pattern, who may, what it breaks. Comments and strings are blanked before matching.
-MEMORY_OWNERS = tuple("src/" + name for name in """context.c ops.c cpu/arena.c cpu/backend.c cpu/gemm cpu/pages.c
-cpu/peak.c io/atomic_file.c io/pickle.c io/safetensors.c io/torch_zip.c model/load.c model/model.c model/network.c
-model/parameters.c model/save.c""".split())
+MEMORY_OWNERS = tuple("src/" + name for name in """context.c ops.c train.c cpu/arena.c cpu/backend.c cpu/gemm
+cpu/pages.c cpu/peak.c io/atomic_file.c io/pickle.c io/safetensors.c io/torch_zip.c model/gradient_exchange.c
+model/gradient_tree.c model/load.c model/model.c model/network.c model/parameters.c model/save.c io/checkpoint
+mpi/mpi.c peers/collective.c peers/peers.c peers/pulse.c""".split())
 PLACES = [
     (r"\b_mm\d*_\w+|\b__m(128|256|512)\w*|\bv(ld|st|fma|add|mul|sub)\d?q?_f32\b|\bfloat32x\d",
      ("src/simd/vec/", "src/simd/special/"), "intrinsics belong in src/simd/vec or src/simd/special"),
     (r"^\s*#\s*pragma\s+omp\b|\bomp_\w+\s*\(", ("src/cpu/",), "OpenMP belongs in src/cpu"),
     (r"\b(malloc|calloc|realloc|aligned_alloc|posix_memalign|strdup|strndup|free|mmap)\s*\(", MEMORY_OWNERS,
      "this file owns no memory"),
-    (r"\b(secure_)?getenv\s*\(", ("src/cpu/isa.c",), "the environment is read in src/cpu/isa.c alone"),
+    (r"\b(secure_)?getenv\s*\(", ("src/cpu/isa.c", "src/peers/launcher.c"),
+     "the environment is read in src/cpu/isa.c and src/peers/launcher.c alone"),
     (r"\b(printf|vprintf|puts|putchar|perror|fprintf|vfprintf|fputs|exit|_exit|abort)\s*\(", (),
      "the library never prints, exits or aborts"),
     (r"__FAST_MATH__|-ffast-math", ("src/simd/",), "fast-math is not for us"),
@@ -179,6 +184,8 @@ SPECIMENS = {
     "src/io/h.c": ("#include <zip.h>\n", "#include <htslib/faidx.h>\n"),
     "tools/i.c": ("#include <htslib/faidx.h>\n", '#include "backend.h"\n'),
     "tests/cli/j.c": ("#include <cmocka.h>\n", '#include "backend.h"\n'),
+    "src/mpi/s.c": ("#include <mpi.h>\n", "#include <dlfcn.h>\n"),
+    "src/peers/t.c": ("#include <dlfcn.h>\n", 'getenv("A");\n'),
     "examples/k.c": ("#include <stdio.h>\n", "#include <zip.h>\n"),
     "scripts/l.py": ("x" * 120 + "\n", "x" * 121 + "\n"),
     "docs/m.md": ("a b\n", "a\tb\n"),

@@ -87,7 +87,7 @@ source_laws() {
     headline "source: the laws of the house, shell scripts"
     step "check-source.py" python3 scripts/check-source.py
     if command -v shellcheck >/dev/null; then
-        step shellcheck shellcheck scripts/*.sh .ci/run tests/*/*.sh
+        step shellcheck shellcheck scripts/*.sh scripts/slurm/*.sbatch .ci/run tests/*/*.sh
     else
         skip "no shellcheck"
     fi

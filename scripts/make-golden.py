@@ -6,9 +6,11 @@
 
 NAME.safetensors               weights and configuration; in_proj and out_proj once per layer, as "fwd"
 NAME-forward-L<L>.safetensors  ids -> logits, hidden, prob, boundary; up to FULL nucleotides encoder and chunks too
+NAME-train.safetensors         a batch of ids and labels -> losses, every gradient, the weights after two AdamW steps
 
-Needs PyTorch. All is computed in float64 from the float32 weights. Decisions of every stage keep MARGIN from 0.5, so
-that float32 agrees on them. The same PyTorch writes the same bytes.
+Needs PyTorch. All is computed in float64 from the float32 weights. Decisions of every stage keep MARGIN from 0.5, in
+both steps of training, so that float32 agrees on them; gradients are such that PyTorch's own float32 finds them to
+STEADY. The same PyTorch writes the same bytes.
 """
 
 import argparse
@@ -20,6 +22,9 @@ import torch
 
 MARGIN = 2e-4
 FULL = 600
+STEADY = 2.5e-5
+RATE = 1e-3
+LABELLED = 0.3
 
 
 def config(layout, width, intermediate=0, state=16, conv=4, expand=2, heads=1, rotary=0, window=-1, tie=False):
@@ -58,6 +63,24 @@ SHAPES = {
     "long-window": (config(["m1t1", ["M1"], "m1"], [32, 32], 64, rotary=32, window=[1023, -1]), [1025, 4097]),
 }
 
+# Lengths of a training batch. The shortest sequences have no neighbour to route by; 1,100 nucleotides are more than the
+# published window and than the scan goes without keeping its state. A negative length: no position is labelled.
+BATCHES = {
+    "two-stages": [129, 1, 64, 2, 40],
+    "three-stages": [-33, 3, 129, 40, 1],
+    "equal-widths": [127, 4, 64, 1],
+    "deep-state": [200, 1, 63],
+    "odd-state": [64, 3, 65, -2],
+    "tied": [2, 257, 66],
+    "no-scan": [67, 1, 130, 3],
+    "long-window": [1100, 2, 130],
+}
+# Where nothing but itself is seen, queries and keys have no gradient: what float32 finds there are roundings, and AdamW
+# makes steps of them.
+GRADIENTS_ONLY = ("equal-widths",)
+# The attempt that found such a batch, where there are too many before it to try them again.
+FOUND = {"long-window": 259}
+
 
 def model(golden, cfg, seed):
     """golden.model with bolder routers: behind attention neighbours are alike, and a router near the identity would
@@ -88,9 +111,8 @@ def stored(p, cfg):
             if not any(s in k for s in shared) and not (cfg["tie_embeddings"] and k == "lm_head.weight")}
 
 
-def write(oracle, golden, out, name, seed):
+def write_forward(oracle, golden, out, name, p, seed):
     cfg, lengths = SHAPES[name]
-    p = model(golden, cfg, seed)
     golden.save_safetensors(f"{out}/{name}.safetensors", stored(p, cfg),
                             {"format": "ldarnet", "config": json.dumps(cfg)})
     for length in lengths:
@@ -103,10 +125,67 @@ def write(oracle, golden, out, name, seed):
         print(f"{name} L {length}: chunks {rows}", flush=True)
 
 
+def masked(ids, labelled, g):
+    """Labels of a share of the positions."""
+    chosen = torch.rand(len(ids), generator=g) < (LABELLED if labelled else 0)
+    return torch.where(chosen, torch.randint(0, 4, (len(ids),), generator=g), torch.tensor(-100))
+
+
+def shared(p):
+    """What both directions share under both names."""
+    return {**{k.replace(".fwd.", ".bwd."): v for k, v in p.items() if k.endswith("_proj.weight")}, **p}
+
+
+def margin(oracle, p, cfg, ids):
+    """The least distance of a decision from 0.5."""
+    stages = [stage for x in ids for stage in oracle.forward(shared(p), cfg, x)["stages"]]
+    return float(min((stage["prob"] - 0.5).abs().min() for stage in stages))
+
+
+def steady(oracle, p, cfg, ids, labels, exact, g):
+    """Whether float32 finds every tensor's gradient, from weights that are off by a rounding. Those of one number (D of
+    a single head) are sums that may cancel: then no float32 code does."""
+    def errors():
+        leaves = {k: (p[k] * (1 + 2.0**-23 * torch.randn(p[k].shape, generator=g))).requires_grad_() for k in exact}
+        oracle.pretraining_loss(shared(leaves), cfg, ids, labels)[0].backward()
+        return (float((leaves[k].grad - v).norm() / v.norm()) for k, v in exact.items())
+
+    return all(error < STEADY for _ in range(3) for error in errors())
+
+
+def trained(oracle, golden, p, cfg, batch, seed, first):
+    """A batch that float32 can follow for two steps, and what these give."""
+    for attempt in range(first, 500):
+        g = torch.Generator().manual_seed(seed + 7 + attempt)
+        ids = [clear_sequence(oracle, golden, p, cfg, abs(n), seed + 31 * abs(n) + 104729 * attempt)[0] for n in batch]
+        labels = [masked(x, n > 0, g) for x, n in zip(ids, batch)]
+        (_, _, _, gradients), once = golden.adamw_steps(p, cfg, ids, labels, RATE, 1)
+        if steady(oracle, p, cfg, ids, labels, gradients, g) and margin(oracle, once, cfg, ids) > MARGIN:
+            return ids, labels, golden.adamw_steps(p, cfg, ids, labels, RATE, 2)
+    raise SystemExit(f"no batch of lengths {batch} that float32 can follow")
+
+
+def write_training(oracle, golden, out, name, p, seed):
+    cfg = SHAPES[name][0]
+    if cfg["tie_embeddings"]:
+        p = {k: v for k, v in p.items() if k != "lm_head.weight"}
+    ids, labels, ((loss, mlm, ratio, gradients), stepped) = trained(oracle, golden, p, cfg, BATCHES[name], seed,
+                                                                FOUND.get(name, 0))
+    t = {f"ids.{i}": x for i, x in enumerate(ids)}
+    t.update({f"labels.{i}": x for i, x in enumerate(labels)})
+    t.update({k: v.detach().float()[None] for k, v in dict(loss=loss, mlm=mlm, ratio=ratio).items()})
+    t.update({f"grad.{k}": v.float() for k, v in gradients.items()})
+    if name not in GRADIENTS_ONLY:
+        t.update({f"adamw2.{k}": v.float() for k, v in stepped.items()})
+    golden.save_safetensors(f"{out}/{name}-train.safetensors", t)
+    print(f"{name} batch {[len(x) for x in ids]}: loss {float(loss):.6f}", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--oracle", required=True, help="folder of ldarnet_oracle.py and make_golden.py")
     parser.add_argument("--out", default="tests/golden/shapes")
+    parser.add_argument("--what", choices=("forward", "train"), action="append", help="files to write (default: all)")
     parser.add_argument("name", nargs="*", help="shapes to write (default: all)")
     arguments = parser.parse_args()
     sys.dont_write_bytecode = True
@@ -116,9 +195,14 @@ def main():
 
     torch.set_num_threads(1)
     os.makedirs(arguments.out, exist_ok=True)
-    for seed, name in enumerate(SHAPES):
-        if not arguments.name or name in arguments.name:
-            write(oracle, golden, arguments.out, name, 100 * (seed + 1))
+    for i, name in enumerate(SHAPES):
+        if arguments.name and name not in arguments.name:
+            continue
+        seed = 100 * (i + 1)
+        p = model(golden, SHAPES[name][0], seed)
+        for what, write in (("forward", write_forward), ("train", write_training)):
+            if what in (arguments.what or ("forward", "train")):
+                write(oracle, golden, arguments.out, name, p, seed)
 
 
 if __name__ == "__main__":

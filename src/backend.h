@@ -29,17 +29,33 @@ enum ldar_stack_part { LDAR_ENCODER, LDAR_DECODER };
 /* What a router decided: how the rows of a stage become those of the next. */
 struct ldar_routing {
     const float *chunk_prob;   /* (chunks) boundary probability of the row that opens each chunk */
-    const uint32_t *position;  /* (chunks) the row that opens each chunk, ascending */
+    const uint32_t *position;  /* (chunks + 1) the row that opens each chunk, ascending; then the number of rows */
     const uint32_t *chunk;     /* (rows) the chunk that each row belongs to */
     struct ldar_packed chunks; /* the chunks as sequences */
+};
+
+/* Where the gradients of a pass go. `weights` is the array that all parameters lie in. */
+struct ldar_gradient_sink {
+    const float *weights;
+    float *gradient;                        /* as weights */
+    void (*final)(void *own, size_t first); /* told when all gradients from `first` on are final; or NULL */
+    void *own;
+};
+
+/* Some numbers that AdamW moves alike. */
+struct ldar_optimizer_part {
+    float *weight, *moment1, *moment2;
+    const float *gradient;
+    size_t count;
+    float scale, rate, beta1, beta2, correction1, correction2, epsilon, decay;
 };
 
 struct ldar_backend {
     const char *name;
 
-    /* Packs the parameters for the device. On failure *device is NULL. */
+    /* Packs the parameters for the device. train 1: for training; parameters are floats. On failure *device is NULL. */
     enum ldar_status (*create)(const struct ldar_parameters *parameters, const struct ldar_context_options *options,
-                               struct ldar_device **device, struct ldar_error *error);
+                               int train, struct ldar_device **device, struct ldar_error *error);
     void (*destroy)(struct ldar_device *device);
 
     /* Bytes that the device holds, packed parameters included, when a stage has at most rows[stage] rows. */
@@ -49,7 +65,7 @@ struct ldar_backend {
     enum ldar_status (*reserve)(struct ldar_device *device, const size_t rows[LDAR_MAX_STAGES],
                                 struct ldar_error *error);
 
-    /* x[0] = rows of the embedding table. ids must stay valid until the outermost encoder has run. */
+    /* x[0] = rows of the embedding table. ids must stay valid until the outermost encoder, or its twin, has run. */
     void (*embed)(struct ldar_device *device, const uint8_t *ids, const struct ldar_packed *packed);
 
     /* x[stage] = stack(x[stage]); the innermost stage's only stack is its LDAR_ENCODER. */
@@ -71,6 +87,47 @@ struct ldar_backend {
 
     /* The first `width` columns of x[stage], (rows, width). */
     void (*read)(struct ldar_device *device, size_t stage, const struct ldar_packed *packed, float *out, size_t width);
+
+    /*
+     * ---- training, of a device that was created for it ----
+     *
+     * A pass is begin, then the steps above and their twins in reverse. dx[stage], the gradient of the loss by
+     * x[stage], lies on the device as x does; each twin turns that of its step's result into that of its input, and
+     * adds up the gradients of its parameters.
+     */
+
+    /* The parameters' numbers have changed. */
+    void (*refresh)(struct ldar_device *device);
+
+    /*
+     * Begins the pass of a batch of `rows` nucleotides whose gradients are added to sink->gradient. NULL: a pass
+     * without a backward one.
+     */
+    void (*begin)(struct ldar_device *device, size_t rows, const struct ldar_gradient_sink *sink);
+
+    /*
+     * Behind the outermost decoder: the cross-entropy of each labelled row and whether its label is the most likely
+     * symbol; 0 where labels[row] is none. dx[0] = that of `scale` times the sum of all.
+     */
+    void (*classify)(struct ldar_device *device, const struct ldar_packed *packed, const uint8_t *labels, float scale,
+                     float *loss, uint8_t *correct);
+    void (*stack_backward)(struct ldar_device *device, size_t stage, enum ldar_stack_part part,
+                           const struct ldar_packed *packed);
+    /* dx[stage + 1]; dx[stage] as far as residual_proj goes; prob's share by the averages and the straight-through
+     * estimate, (rows). */
+    void (*dechunk_backward)(struct ldar_device *device, size_t stage, const struct ldar_packed *packed,
+                             const struct ldar_routing *routing, float *dprob);
+    /* dx[stage] += */
+    void (*chunk_backward)(struct ldar_device *device, size_t stage, const struct ldar_packed *packed,
+                           const struct ldar_routing *routing);
+    /* dx[stage] += what dprob (rows) comes to. */
+    void (*route_backward)(struct ldar_device *device, size_t stage, const struct ldar_packed *packed,
+                           const float *dprob);
+    void (*embed_backward)(struct ldar_device *device, const struct ldar_packed *packed);
+
+    /* One step of AdamW, or a sum of squares, over parts of arrays in the parameters' order. */
+    void (*optimize)(struct ldar_device *device, const struct ldar_optimizer_part *parts, size_t count);
+    void (*sum_squares)(struct ldar_device *device, const float *x, size_t count, double *sum);
 
     void (*profile)(const struct ldar_device *device, struct ldar_profile *profile);
     void (*reset_profile)(struct ldar_device *device);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arguments.h"
 #include "model/network.h"
 #include "status.h"
 
@@ -12,25 +13,6 @@ struct ldar_context {
     size_t max_bytes; /* SIZE_MAX: no limit */
     struct ldar_network network;
 };
-
-enum { MAX_THREADS = 4096 };
-
-static enum ldar_status check_options(const struct ldar_context_options *options, struct ldar_error *error)
-{
-    if (options->size != sizeof *options)
-        return ldar_fail(error, LDAR_ERROR_ARGUMENT, "ldar_context_options.size is %zu, not %zu", options->size,
-                         sizeof *options);
-    if (options->threads < 0 || options->threads > MAX_THREADS)
-        return ldar_fail(error, LDAR_ERROR_ARGUMENT, "%d threads are not between 0 and %d", options->threads,
-                         MAX_THREADS);
-    if (options->pin != 0 && options->pin != 1)
-        return ldar_fail(error, LDAR_ERROR_ARGUMENT, "pin is %d, neither 0 nor 1", options->pin);
-    if (!ldar_dtype_name(options->dtype))
-        return ldar_fail(error, LDAR_ERROR_ARGUMENT, "no type has the number %d", (int)options->dtype);
-    if (!ldar_gemm_name(options->gemm))
-        return ldar_fail(error, LDAR_ERROR_ARGUMENT, "no GEMM has the number %d", (int)options->gemm);
-    return LDAR_OK;
-}
 
 enum ldar_status ldar_context_create(const ldar_model *model, const struct ldar_context_options *options,
                                      ldar_context **out, struct ldar_error *error)
@@ -42,7 +24,7 @@ enum ldar_status ldar_context_create(const ldar_model *model, const struct ldar_
     if (!model)
         return ldar_fail(error, LDAR_ERROR_ARGUMENT, "no model");
     options = options ? options : &defaults;
-    enum ldar_status status = check_options(options, error);
+    enum ldar_status status = ldar_context_options_check(options, error);
     if (status != LDAR_OK)
         return status;
     ldar_context *context = calloc(1, sizeof *context);
@@ -51,7 +33,8 @@ enum ldar_status ldar_context_create(const ldar_model *model, const struct ldar_
     context->max_bytes = options->max_bytes ? options->max_bytes : SIZE_MAX;
     context->network.backend = &ldar_cpu_backend;
     context->network.config = ldar_model_config(model);
-    status = context->network.backend->create(ldar_model_parameters(model), options, &context->network.device, error);
+    status =
+        context->network.backend->create(ldar_model_parameters(model), options, 0, &context->network.device, error);
     ldar_model_release_pages(model);
     if (status == LDAR_OK && ldar_context_bytes(context, 1) > context->max_bytes)
         status = ldar_fail(error, LDAR_ERROR_MEMORY, "the model alone needs %zu MiB, more than the %zu MiB allowed",
@@ -112,26 +95,6 @@ void ldar_context_reset_profile(ldar_context *context)
     context->network.backend->reset_profile(context->network.device);
 }
 
-static enum ldar_status check_batch(const struct ldar_batch *batch, struct ldar_error *error)
-{
-    if (!batch || !batch->offsets || batch->offsets[0] != 0)
-        return ldar_fail(error, LDAR_ERROR_ARGUMENT, "a batch needs offsets, the first of which is 0");
-    for (size_t s = 0; s < batch->sequences; s++)
-        if (batch->offsets[s + 1] < batch->offsets[s])
-            return ldar_fail(error, LDAR_ERROR_ARGUMENT, "the offsets of sequence %zu of the batch descend", s);
-    size_t total = batch->offsets[batch->sequences];
-    if (total >= UINT32_MAX)
-        return ldar_fail(error, LDAR_ERROR_ARGUMENT, "%zu nucleotides are too many for one batch (at most 2^32 - 2)",
-                         total);
-    if (total && !batch->ids)
-        return ldar_fail(error, LDAR_ERROR_ARGUMENT, "the batch has no ids");
-    for (size_t i = 0; i < total; i++)
-        if (batch->ids[i] >= LDAR_SYMBOLS)
-            return ldar_fail(error, LDAR_ERROR_ARGUMENT, "id %u at nucleotide %zu of the batch is no symbol (0 to 6)",
-                             batch->ids[i], i);
-    return LDAR_OK;
-}
-
 /* The most nucleotides whose worst case fits the limit. */
 static size_t fitting(const ldar_context *context)
 {
@@ -156,7 +119,7 @@ enum ldar_status ldar_forward(ldar_context *context, const struct ldar_batch *ba
         return ldar_fail(error, LDAR_ERROR_ARGUMENT, "no context or no outputs");
     if (outputs->size != sizeof *outputs || boundaries->size != sizeof *boundaries)
         return ldar_fail(error, LDAR_ERROR_ARGUMENT, "the size field of the outputs or boundaries is not set");
-    enum ldar_status status = check_batch(batch, error);
+    enum ldar_status status = ldar_batch_check(batch, error);
     if (status != LDAR_OK)
         return status;
     const size_t total = batch->offsets[batch->sequences];

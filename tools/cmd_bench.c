@@ -1,84 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "bench.h"
+#include "bench_pass.h"
 #include "commands.h"
 #include "configuration.h"
 #include "message.h"
 
 #include <stdlib.h>
-#include <string.h>
-
-enum bench_what { BENCH_FORWARD, BENCH_BOUNDARIES, BENCH_KERNELS };
-
-/* ---- what is computed ---- */
-
-struct shape {
-    enum bench_what what;
-    int threads;
-    enum ldar_dtype dtype;
-    size_t length, batch, ratio;
-};
-
-/* The sequences of a shape, and room for what a pass gives. */
-struct work {
-    struct ldar_batch batch;
-    struct ldar_boundaries boundaries;
-    struct ldar_outputs outputs;
-    uint8_t *ids;
-    size_t *offsets;
-    char *results;
-    size_t result_bytes;
-};
-
-static void work_free(struct work *work)
-{
-    free(work->ids);
-    free(work->offsets);
-    free(work->results);
-}
-
-/* Random A, C, G and T. */
-static enum ldar_status work_make(const struct shape *shape, uint64_t seed, struct work *work, struct ldar_error *error)
-{
-    const size_t count = shape->length * shape->batch;
-    const int whole = shape->what == BENCH_FORWARD;
-    memset(work, 0, sizeof *work);
-    work->result_bytes = count * (whole ? LDAR_SYMBOLS * sizeof(float) : sizeof(float) + 1);
-    work->ids = malloc(count);
-    work->offsets = malloc((shape->batch + 1) * sizeof *work->offsets);
-    work->results = malloc(work->result_bytes);
-    if (!work->ids || !work->offsets || !work->results) {
-        work_free(work);
-        return fail(error, LDAR_ERROR_MEMORY, "no memory for %zu sequences of %zu nucleotides", shape->batch,
-                    shape->length);
-    }
-    for (size_t i = 0; i < count; i++)
-        work->ids[i] = (uint8_t)(next_random(&seed) >> 62);
-    for (size_t i = 0; i <= shape->batch; i++)
-        work->offsets[i] = i * shape->length;
-    work->batch = (struct ldar_batch){work->ids, work->offsets, shape->batch};
-    work->boundaries = (struct ldar_boundaries){.size = sizeof work->boundaries, .every = shape->ratio};
-    work->outputs = (struct ldar_outputs){.size = sizeof work->outputs};
-    float *values = (float *)(void *)work->results;
-    if (whole) {
-        work->outputs.logits = values;
-    } else {
-        work->outputs.prob = values;
-        work->outputs.boundary = (uint8_t *)(values + count);
-    }
-    return LDAR_OK;
-}
-
-static enum ldar_status compute(ldar_context *context, struct work *work, double *seconds, uint64_t *sum,
-                                struct ldar_error *error)
-{
-    /* What an earlier pass left must not stand for what this one computes. */
-    memset(work->results, 0xff, work->result_bytes);
-    const double start = seconds_now();
-    const enum ldar_status status = ldar_forward(context, &work->batch, &work->boundaries, &work->outputs, error);
-    *seconds = seconds_now() - start;
-    *sum = checksum(work->results, work->result_bytes);
-    return status;
-}
 
 /*
  * The checksum of a pass that nobody times, on one thread: what every timed pass must give to the bit. With `say`, says
@@ -87,23 +13,17 @@ static enum ldar_status compute(ldar_context *context, struct work *work, double
 static enum ldar_status untimed_sum(const struct bench *bench, const ldar_model *model, const struct shape *shape,
                                     int say, uint64_t *sum, struct ldar_error *error)
 {
-    struct ldar_context_options options = context_options(&bench->common);
-    struct work work;
-    ldar_context *context;
+    struct shape alone = *shape;
+    struct pass pass;
     double seconds;
-    options.threads = 1;
-    options.dtype = shape->dtype;
-    enum ldar_status status = ldar_context_create(model, &options, &context, error);
+    alone.threads = 1;
+    enum ldar_status status = pass_open(&bench->common, model, &alone, &pass, error);
     if (status != LDAR_OK)
         return status;
     if (say)
-        say_arithmetic(context, shape->dtype);
-    status = work_make(shape, bench->common.seed, &work, error);
-    if (status == LDAR_OK) {
-        status = compute(context, &work, &seconds, sum, error);
-        work_free(&work);
-    }
-    ldar_context_destroy(context);
+        say_settled(pass_isa(&pass), pass_dtype(&pass), shape->dtype);
+    status = pass_run(&pass, &seconds, sum, error);
+    pass_close(&pass);
     return status;
 }
 
@@ -118,16 +38,16 @@ struct samples {
 };
 
 /* One pass between two measurements of the peak: machines drift, so that only neighbours in time compare. */
-static enum ldar_status time_pass(ldar_context *context, const struct shape *shape, struct work *work,
-                                  struct samples *samples, double *rate, double *fraction, struct ldar_error *error)
+static enum ldar_status time_pass(const struct shape *shape, struct pass *pass, struct samples *samples, double *rate,
+                                  double *fraction, struct ldar_error *error)
 {
-    const enum ldar_isa isa = ldar_context_isa(context);
-    const enum ldar_dtype dtype = ldar_context_dtype(context);
+    const enum ldar_isa isa = pass_isa(pass);
+    const enum ldar_dtype dtype = pass_dtype(pass);
     double before, after, seconds;
     uint64_t sum;
     enum ldar_status status = ldar_measure_peak(isa, dtype, shape->threads, BENCH_PEAK_SECONDS, &before, error);
     if (status == LDAR_OK)
-        status = compute(context, work, &seconds, &sum, error);
+        status = pass_run(pass, &seconds, &sum, error);
     if (status == LDAR_OK)
         status = ldar_measure_peak(isa, dtype, shape->threads, BENCH_PEAK_SECONDS, &after, error);
     if (status != LDAR_OK)
@@ -144,26 +64,26 @@ static enum ldar_status time_pass(ldar_context *context, const struct shape *sha
     return LDAR_OK;
 }
 
-static enum ldar_status time_passes(ldar_context *context, const struct shape *shape, struct work *work, size_t repeats,
+static enum ldar_status time_passes(const struct shape *shape, struct pass *pass, size_t repeats,
                                     struct samples *samples, struct ldar_error *error)
 {
     double rate, fraction;
-    enum ldar_status status = time_pass(context, shape, work, samples, &rate, &fraction, error);
-    ldar_context_reset_profile(context);
+    enum ldar_status status = time_pass(shape, pass, samples, &rate, &fraction, error);
+    pass_reset_profile(pass);
     samples->seconds = 0;
     for (size_t i = 0; i < repeats && status == LDAR_OK; i++)
-        status = time_pass(context, shape, work, samples, &samples->rate[i], &samples->fraction[i], error);
+        status = time_pass(shape, pass, samples, &samples->rate[i], &samples->fraction[i], error);
     return status;
 }
 
 /* ---- reporting ---- */
 
 /* The seconds of a pass, summed over the threads, and what share of all that the threads had they are. */
-static void report_profile(struct report *report, const ldar_context *context, const struct shape *shape,
+static void report_profile(struct report *report, const struct pass *pass, const struct shape *shape,
                            const struct samples *samples, size_t repeats)
 {
     struct ldar_profile profile;
-    ldar_context_profile(context, &profile);
+    pass_profile(pass, &profile);
     const double known = profile.gemm + profile.scan + profile.attention + profile.other + profile.waiting;
     report_value(report, "seconds_gemm", profile.gemm / (double)repeats);
     report_value(report, "seconds_scan", profile.scan / (double)repeats);
@@ -174,20 +94,22 @@ static void report_profile(struct report *report, const ldar_context *context, c
     report_count(report, "peak_bytes", profile.peak_bytes);
 }
 
-static void report_shape(struct report *report, const struct bench *bench, ldar_context *context,
+static void report_shape(struct report *report, const struct bench *bench, const struct pass *pass,
                          const struct shape *shape, struct samples *samples)
 {
+    static const char *const whats[] = {
+        [BENCH_FORWARD] = "forward", [BENCH_BOUNDARIES] = "boundaries", [BENCH_TRAIN] = "train"};
     const size_t repeats = (size_t)bench->repeats;
     const double rate = median(samples->rate, repeats), fraction = median(samples->fraction, repeats);
     const double gflops = rate * samples->flops * 1e-9;
     char preset[16];
     choice_word(CONFIGURATION_PRESETS, (size_t)bench->preset, preset, sizeof preset);
-    report_text(report, "what", shape->what == BENCH_FORWARD ? "forward" : "boundaries");
+    report_text(report, "what", whats[shape->what]);
     report_text(report, "preset", bench->common.model ? "file" : preset);
-    report_text(report, "dtype", ldar_dtype_name(ldar_context_dtype(context)));
-    report_text(report, "isa", ldar_isa_name(ldar_context_isa(context)));
+    report_text(report, "dtype", ldar_dtype_name(pass_dtype(pass)));
+    report_text(report, "isa", ldar_isa_name(pass_isa(pass)));
     report_text(report, "device", "cpu");
-    report_text(report, "gemm", ldar_context_gemm(context));
+    report_text(report, "gemm", pass_gemm(pass));
     report_count(report, "threads", (uint64_t)shape->threads);
     report_count(report, "length", shape->length);
     report_count(report, "batch", shape->batch);
@@ -196,47 +118,38 @@ static void report_shape(struct report *report, const struct bench *bench, ldar_
     report_value(report, "nt_per_s", rate);
     report_value(report, "nt_per_s_min", samples->rate[0]);
     report_value(report, "nt_per_s_max", samples->rate[repeats - 1]);
-    if (shape->what == BENCH_FORWARD) {
+    if (samples->flops > 0) {
         report_value(report, "flop_per_nt", samples->flops);
         report_value(report, "gflops", gflops);
         /* The peak that goes with the median fraction, so that the three figures agree. */
         report_value(report, "peak_gflops", gflops / fraction);
         report_value(report, "fraction", fraction);
     }
-    report_profile(report, context, shape, samples, repeats);
+    report_profile(report, pass, shape, samples, repeats);
     report_row(report);
 }
 
-/* A context of its own for each shape, so that peak_bytes is that shape's. */
+/* A context or trainer of its own for each shape, so that peak_bytes is that shape's. */
 static enum ldar_status bench_shape(const struct bench *bench, const ldar_model *model, const struct shape *shape,
                                     uint64_t sum, struct report *report, struct ldar_error *error)
 {
-    struct ldar_context_options options = context_options(&bench->common);
-    struct work work;
-    struct samples samples = {.sum = sum};
-    ldar_context *context;
+    struct pass pass;
+    struct samples samples = {.sum = sum, .flops = pass_flops(model, shape)};
     const size_t repeats = (size_t)bench->repeats;
-    options.threads = shape->threads;
-    options.dtype = shape->dtype;
-    enum ldar_status status = ldar_context_create(model, &options, &context, error);
+    enum ldar_status status = pass_open(&bench->common, model, shape, &pass, error);
     if (status != LDAR_OK)
         return status;
-    status = work_make(shape, bench->common.seed, &work, error);
-    if (status == LDAR_OK) {
-        samples.flops = ldar_forward_flops(ldar_model_config(model), shape->length, (double)shape->ratio);
-        samples.rate = malloc(repeats * sizeof(double));
-        samples.fraction = malloc(repeats * sizeof(double));
-        if (!samples.rate || !samples.fraction)
-            status = fail(error, LDAR_ERROR_MEMORY, "out of memory");
-        else
-            status = time_passes(context, shape, &work, repeats, &samples, error);
-        if (status == LDAR_OK)
-            report_shape(report, bench, context, shape, &samples);
-        free(samples.rate);
-        free(samples.fraction);
-        work_free(&work);
-    }
-    ldar_context_destroy(context);
+    samples.rate = malloc(repeats * sizeof(double));
+    samples.fraction = malloc(repeats * sizeof(double));
+    if (!samples.rate || !samples.fraction)
+        status = fail(error, LDAR_ERROR_MEMORY, "out of memory");
+    else
+        status = time_passes(shape, &pass, repeats, &samples, error);
+    if (status == LDAR_OK)
+        report_shape(report, bench, &pass, shape, &samples);
+    free(samples.rate);
+    free(samples.fraction);
+    pass_close(&pass);
     return status;
 }
 
@@ -329,10 +242,11 @@ static const struct option output_option = {
 static const struct option what_option = {
     .name = "what",
     .kind = OPTION_CHOICE,
-    .argument = "forward|boundaries|kernels",
+    .argument = "forward|boundaries|train|kernels",
     .place = offsetof(struct bench, what),
     .initial = "forward",
-    .help = "The whole forward pass; as far as boundaries, which is what segment computes; or kernels one by one.",
+    .help = "The whole forward pass; as far as boundaries, which is what segment computes; a step of training; or "
+            "kernels one by one.",
 };
 
 static const struct option preset_option = {
@@ -418,11 +332,15 @@ const struct command command_bench = {
     .files = "",
     .summary = "Speed beside the machine's own limits",
     .description =
-        "Times forward passes over random A, C, G and T with fixed boundaries, and right before and after each pass "
+        "Times passes over random A, C, G and T with fixed boundaries, and right before and after each pass "
         "the rate of multiply-adds in registers of the same threads: fraction is the median over the passes of what "
         "was reached of it. nt_per_s is the median, flop_per_nt the least arithmetic that the model takes; seconds_* "
         "are those of one pass, summed over the threads, and explained is what they add up to, of the time of all "
         "threads. Each pass must give the bits of one that is not timed, on one thread, or the command fails.\n"
+        "\n"
+        "With --what train a pass is a step: forward and backward over the batch with 15 % of the positions masked, "
+        "clipping and AdamW. Loss and gradients must be the same bits; the rate is 0, so that each step starts from "
+        "the same weights.\n"
         "\n"
         "With --what kernels the library's scan, attention and norm are timed on one thread; the rate of the norm "
         "stands beside that of copying as much memory.\n"

@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,7 @@ static struct {
     const char *paths[PATHS];
     size_t count;
     int pipe[2]; /* from the handler to the thread: the signal's number */
+    atomic_int held, noted;
 } state = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* Cuts `path` in place; the name is what follows the last slash. */
@@ -64,19 +66,29 @@ static void take_signal(int number)
     errno = error;
 }
 
-/* Ends the process as the signal would have without us. */
+void interrupt_end(int number)
+{
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
+/* Ends the process as the signal would have without us, or notes the first one. */
 static void *wait_for_signals(void *unused)
 {
     unsigned char number;
     (void)unused;
-    while (read(state.pipe[0], &number, 1) != 1)
-        ;
+    for (;;) {
+        while (read(state.pipe[0], &number, 1) != 1)
+            ;
+        if (!atomic_load(&state.held) || atomic_load(&state.noted))
+            break;
+        atomic_store(&state.noted, number);
+    }
     /* The lock is never given back: nothing is to be watched any more. */
     pthread_mutex_lock(&state.lock);
     for (size_t i = 0; i < state.count; i++)
         remove_temporaries(state.paths[i]);
-    signal(number, SIG_DFL);
-    raise(number);
+    interrupt_end(number);
     return NULL;
 }
 
@@ -95,6 +107,16 @@ void interrupt_begin(void)
         /* What the parent wants ignored, as nohup does, stays so. */
         if (sigaction(numbers[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)
             sigaction(numbers[i], &take, NULL);
+}
+
+void interrupt_hold(void)
+{
+    atomic_store(&state.held, 1);
+}
+
+int interrupt_noted(void)
+{
+    return atomic_load(&state.noted);
 }
 
 void interrupt_watch(const char *path)

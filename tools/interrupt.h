@@ -10,6 +10,18 @@
 void interrupt_begin(void);
 
 /*
+ * From here on the first signal is only noted, so that a run which must not lose its work can end in good order;
+ * another signal ends the program at once.
+ */
+void interrupt_hold(void);
+
+/* The signal that was noted, or 0. */
+int interrupt_noted(void);
+
+/* Ends the process as the signal would have. */
+void interrupt_end(int number);
+
+/*
  * `path` names an output, or a genome, beside which indexes are made: what this process has there under a temporary
  * name (ldar/file.h: "NAME.tmp.<process>.<n>"), NAME being that of path or one that begins with it, is removed.
  * Borrowed. At most 4 paths.

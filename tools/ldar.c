@@ -11,8 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct command *const commands[] = {&command_init,  &command_convert, &command_info,    &command_verify,
-                                                 &command_embed, &command_logits,  &command_segment, &command_bench};
+static const struct command *const commands[] = {
+    &command_init,   &command_convert, &command_info,     &command_verify,   &command_embed,
+    &command_logits, &command_segment, &command_pretrain, &command_evaluate, &command_bench};
 
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 

@@ -15,6 +15,7 @@ static struct {
     struct {
         int running, terminal, drawn;
         const char *unit;
+        char remark[128]; /* empty: the amount is shown */
         double started, shown;
     } progress;
 } state = {.loudness = MESSAGES_NORMAL};
@@ -56,7 +57,8 @@ void say_warning(const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    say("warning: ", format, arguments);
+    if (state.loudness > MESSAGES_ERRORS)
+        say("warning: ", format, arguments);
     va_end(arguments);
 }
 
@@ -118,7 +120,33 @@ void progress_begin(const char *unit)
     state.progress.terminal = isatty(STDERR_FILENO);
     state.progress.drawn = 0;
     state.progress.unit = unit;
+    state.progress.remark[0] = '\0';
     state.progress.started = state.progress.shown = seconds_now();
+}
+
+void progress_remark(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(state.progress.remark, sizeof state.progress.remark, format, arguments);
+    va_end(arguments);
+}
+
+/* With a remark, which takes most of a line. */
+static void draw_remark(double fraction, const char *rate, const char *left)
+{
+    enum { CELLS = 8 };
+    char bar[CELLS + 1] = "........";
+    const char *unit = state.progress.unit;
+    if (!state.progress.terminal) {
+        say_note("%s, %s%s/s, %s left", state.progress.remark, rate, unit, left);
+        return;
+    }
+    hide_bar();
+    memset(bar, '#', (size_t)(fraction * CELLS));
+    fprintf(stderr, "[%s] %s, %s%s/s, %s left", bar, state.progress.remark, rate, unit, left);
+    fflush(stderr);
+    state.progress.drawn = 1;
 }
 
 static void draw(double done, double fraction, double elapsed)
@@ -130,6 +158,10 @@ static void draw(double done, double fraction, double elapsed)
     int known = fraction > 0 && fraction <= 1;
     if (known)
         format_seconds(elapsed * (1 - fraction) / fraction, left);
+    if (known && state.progress.remark[0]) {
+        draw_remark(fraction, rate, left);
+        return;
+    }
     if (!state.progress.terminal) {
         if (known)
             say_note("%s%s, %.0f %%, %s%s/s, %s left", amount, state.progress.unit, 100 * fraction, rate,

@@ -9,7 +9,7 @@
  * a progress bar. All of it from one thread at a time.
  */
 
-enum loudness { MESSAGES_QUIET, MESSAGES_NORMAL, MESSAGES_VERBOSE };
+enum loudness { MESSAGES_ERRORS, MESSAGES_QUIET, MESSAGES_NORMAL, MESSAGES_VERBOSE };
 
 /* `command` may be NULL; it must outlive all messages. */
 void messages_begin(const char *command, enum loudness loudness);
@@ -33,6 +33,9 @@ void progress_begin(const char *unit);
 
 /* `done` units so far; `fraction` of the whole in 0..1, or negative when it is not known. */
 void progress_update(double done, double fraction);
+
+/* What is shown from now on in place of the amount done, as "step 3 of 100, loss 1.35". */
+void progress_remark(const char *format, ...) PRINTF_LIKE;
 
 /* Takes the bar away and leaves one line: how much, in what time, at which rate. */
 void progress_end(double done);

@@ -3,6 +3,7 @@
 #include "message.h"
 
 #include <errno.h>
+#include <float.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -196,6 +197,15 @@ static int read_size(const char *text, uint64_t *value)
     return 1;
 }
 
+static int read_decimal(const char *text, double *value)
+{
+    char *end;
+    if (text[0] < '.' || text[0] > '9' || text[strspn(text, "0123456789.eE+-")])
+        return 0;
+    *value = strtod(text, &end);
+    return *end == '\0' && *value <= DBL_MAX;
+}
+
 static int read_choice(const char *choices, const char *text, size_t length, uint64_t *index)
 {
     char word[WORD];
@@ -251,6 +261,9 @@ static int set_value(const struct option *option, const char *text, void *settin
             return 0;
         *(uint64_t *)place = value;
         return 1;
+    case OPTION_DECIMAL:
+        return read_decimal(text, place) && *(double *)place >= (double)option->min
+               && (option->max == 0 || *(double *)place <= (double)option->max);
     case OPTION_SIZE:
         if (!read_size(text, &value) || !in_range(option, value))
             return 0;
@@ -291,6 +304,12 @@ static void option_demand(const struct option *option, char *text, size_t capaci
             snprintf(text, capacity, "a whole number from %" PRIu64 "%s", option->min, list);
         return;
     }
+    case OPTION_DECIMAL:
+        if (option->max > 0)
+            snprintf(text, capacity, "a decimal number in %" PRIu64 "..%" PRIu64, option->min, option->max);
+        else
+            snprintf(text, capacity, "a decimal number from %" PRIu64, option->min);
+        return;
     case OPTION_SIZE:
         snprintf(text, capacity, "a size such as 800M or 16G");
         return;
@@ -456,6 +475,108 @@ enum exit_status options_parse(const struct command *command, int argc, char **a
             return status;
     }
     return check_files(command, common);
+}
+
+/* ---- settings as words ---- */
+
+struct words {
+    char **list; /* NULL after memory could not be had, and then for good */
+    size_t count;
+};
+
+static void add_word(struct words *words, const char *name, const char *value)
+{
+    char **larger = words->list ? realloc(words->list, (words->count + 2) * sizeof *larger) : NULL;
+    size_t bytes = strlen(name) + strlen(value) + 4;
+    char *word = larger ? malloc(bytes) : NULL;
+    words->list = larger ? larger : words->list;
+    if (!word) {
+        options_words_free(words->list);
+        words->list = NULL;
+        return;
+    }
+    snprintf(word, bytes, "%s%s%s%s", name[0] ? "--" : "", name, name[0] ? "=" : "", value);
+    words->list[words->count++] = word;
+    words->list[words->count] = NULL;
+}
+
+static void add_counts(struct words *words, const struct option *option, const struct counts *counts)
+{
+    char text[OPTION_LIST * WORD] = "", item[WORD];
+    for (size_t i = 0; i < counts->count; i++) {
+        size_t length = strlen(text);
+        if (option->kind == OPTION_CHOICES)
+            choice_word(option->argument, (size_t)counts->item[i], item, sizeof item);
+        else
+            snprintf(item, sizeof item, "%" PRIu64, counts->item[i]);
+        snprintf(text + length, sizeof text - length, "%s%s", i > 0 ? "," : "", item);
+    }
+    add_word(words, option->name, text);
+}
+
+/* The fewest digits that are read back to the same. */
+static void format_decimal(double value, char text[WORD])
+{
+    for (int digits = 6; digits <= 17; digits++) {
+        snprintf(text, WORD, "%.*g", digits, value);
+        if (strtod(text, NULL) == value)
+            return;
+    }
+}
+
+static void add_option(struct words *words, const struct option *option, const void *settings)
+{
+    const void *place = (const char *)settings + option->place;
+    const struct texts *texts = place;
+    char text[WORD] = "";
+    switch (option->kind) {
+    case OPTION_FLAG:
+        snprintf(text, sizeof text, "--%s", option->name);
+        add_word(words, "", text);
+        return;
+    case OPTION_TEXT:
+        add_word(words, option->name, *(const char *const *)place);
+        return;
+    case OPTION_TEXTS:
+        for (size_t i = 0; i < texts->count; i++)
+            add_word(words, option->name, texts->item[i]);
+        return;
+    case OPTION_COUNT:
+    case OPTION_SIZE:
+        snprintf(text, sizeof text, "%" PRIu64, *(const uint64_t *)place);
+        break;
+    case OPTION_DECIMAL:
+        format_decimal(*(const double *)place, text);
+        break;
+    case OPTION_CHOICE:
+        choice_word(option->argument, (size_t) * (const int *)place, text, sizeof text);
+        break;
+    case OPTION_COUNTS:
+    case OPTION_CHOICES:
+        add_counts(words, option, place);
+        return;
+    }
+    add_word(words, option->name, text);
+}
+
+char **options_words(const struct common *common)
+{
+    const struct command *command = common->command;
+    struct words words = {calloc(1, sizeof(char *)), 0};
+    for (size_t i = 0; command->options[i]; i++)
+        if (command->options[i]->initial || common->given >> i & 1)
+            add_option(&words, command->options[i], common);
+    add_word(&words, "", "--");
+    for (size_t i = 0; i < common->file_count; i++)
+        add_word(&words, "", common->files[i]);
+    return words.list;
+}
+
+void options_words_free(char **words)
+{
+    for (size_t i = 0; words && words[i]; i++)
+        free(words[i]);
+    free(words);
 }
 
 /* ---- help ---- */

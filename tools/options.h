@@ -19,6 +19,7 @@ enum option_kind {
     OPTION_TEXT,    /* const char * */
     OPTION_TEXTS,   /* struct texts: may be given again and again */
     OPTION_COUNT,   /* uint64_t */
+    OPTION_DECIMAL, /* double, not negative */
     OPTION_SIZE,    /* uint64_t: bytes, with suffix K, M, G or T (powers of 1024) */
     OPTION_CHOICE,  /* int: index into the words of `argument` */
     OPTION_COUNTS,  /* struct counts: separated by commas */
@@ -44,7 +45,7 @@ struct option {
     const char *argument; /* what stands for the value in help; of choices the words, as "auto|cpu|cuda" */
     size_t place;         /* of the value in the command's settings: offsetof */
     const char *initial;  /* the default as a user would type it; NULL: all bits 0 */
-    uint64_t min, max;    /* of counts and sizes; max 0: no upper bound */
+    uint64_t min, max;    /* of counts, sizes and decimals; max 0: no upper bound */
     const char *help;
 };
 
@@ -94,6 +95,14 @@ enum exit_status options_parse(const struct command *command, int argc, char **a
 
 /* 1 when the option stood on the command line, else 0. */
 int option_given(const struct common *common, const char *name);
+
+/*
+ * The settings as words that options_parse reads back to the same, "--name=value" for each option that was given or has
+ * a default, "--", and the files; for settings that are kept. NULL follows the last. NULL without memory; the caller
+ * frees it with options_words_free.
+ */
+char **options_words(const struct common *common);
+void options_words_free(char **words);
 
 /* Prints the command's help. */
 void options_help(const struct command *command, FILE *out);

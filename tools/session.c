@@ -2,6 +2,7 @@
 #include "session.h"
 #include "message.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum exit_status failed(const struct ldar_error *error)
@@ -18,12 +19,25 @@ enum exit_status check_device(int device)
     return EXIT_FAILED;
 }
 
-void say_arithmetic(const ldar_context *context, enum ldar_dtype dtype)
+void say_settled(enum ldar_isa isa, enum ldar_dtype settled, enum ldar_dtype wished)
 {
-    if (dtype != ldar_context_dtype(context))
+    if (settled != wished)
         say_note("the instruction set %s multiplies no %s: computing in %s, with weights rounded to %s",
-                 ldar_isa_name(ldar_context_isa(context)), ldar_dtype_name(dtype),
-                 ldar_dtype_name(ldar_context_dtype(context)), ldar_dtype_name(dtype));
+                 ldar_isa_name(isa), ldar_dtype_name(wished), ldar_dtype_name(settled), ldar_dtype_name(wished));
+}
+
+int boundaries_parse(const char *text, size_t *every)
+{
+    char *end = NULL;
+    *every = 0;
+    if (strcmp(text, "learned") == 0)
+        return 1;
+    if (strncmp(text, "every:", 6) == 0 && text[6] >= '1' && text[6] <= '9')
+        *every = strtoul(text + 6, &end, 10);
+    if (end && *end == '\0' && *every <= 1 << 16)
+        return 1;
+    say_error("option --boundaries: '%s' is neither learned nor every:R with a whole number R in 1..65536", text);
+    return 0;
 }
 
 struct ldar_context_options context_options(const struct common *common)
@@ -56,7 +70,7 @@ enum exit_status session_open(const struct common *common, struct session *sessi
         session_close(session);
         return failed(&error);
     }
-    say_arithmetic(session->context, options.dtype);
+    say_settled(ldar_context_isa(session->context), ldar_context_dtype(session->context), options.dtype);
     ldar_model_describe(session->model, &session->info);
     session->provenance =
         (struct provenance){ldar_version(), common->command_line, common->model, session->info.sha256};

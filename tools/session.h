@@ -24,11 +24,15 @@ void session_close(struct session *session);
 /* A --device that this build does not compute with ends in a line on stderr and EXIT_FAILED. */
 enum exit_status check_device(int device);
 
-/* Says so on stderr when the context does not compute in the type that was asked for. */
-void say_arithmetic(const ldar_context *context, enum ldar_dtype dtype);
+/* Says so on stderr when a context or trainer does not compute in the type that was asked for. */
+void say_settled(enum ldar_isa isa, enum ldar_dtype settled, enum ldar_dtype wished);
 
 /* The context's options that common options stand for. */
 struct ldar_context_options context_options(const struct common *common);
+
+/* "learned", or "every:R" for a token of every R nucleotides: *every is 0 or R. 0 after a line on stderr. */
+#define BOUNDARIES_WORDS "learned|every:R"
+int boundaries_parse(const char *text, size_t *every);
 
 /* Says the error on stderr; EXIT_FAILED. */
 enum exit_status failed(const struct ldar_error *error);

@@ -23,15 +23,19 @@
  *
  * A model is immutable and shared freely; a context serves one caller at a
  * time. The library never prints, never exits, reads one environment variable
- * (LDAR_ISA, see cpu.h), and keeps no state outside these two objects.
+ * (LDAR_ISA, see cpu.h; and the marks of a launcher, where peers.h is used),
+ * and keeps no state outside its objects.
  */
-#include <ldar/context.h> /* computing: batches, outputs, memory, profile */
-#include <ldar/cpu.h>     /* instruction sets */
-#include <ldar/file.h>    /* output files that exist whole or not at all */
-#include <ldar/model.h>   /* symbols, configuration, parameters, files */
-#include <ldar/ops.h>     /* the kernels on their own: scan, attention, norm */
-#include <ldar/status.h>  /* results and errors */
-#include <ldar/tensors.h> /* safetensors files */
+#include <ldar/checkpoint.h> /* the state of a training run, kept safe */
+#include <ldar/context.h>    /* computing: batches, outputs, memory, profile */
+#include <ldar/cpu.h>        /* instruction sets */
+#include <ldar/file.h>       /* output files that exist whole or not at all */
+#include <ldar/model.h>      /* symbols, configuration, parameters, files */
+#include <ldar/ops.h>        /* the kernels on their own: scan, attention, norm */
+#include <ldar/peers.h>      /* training in several processes */
+#include <ldar/status.h>     /* results and errors */
+#include <ldar/tensors.h>    /* safetensors files */
+#include <ldar/train.h>      /* training: gradients, steps, masking, rates */
 #include <ldar/version.h>
 
 #endif

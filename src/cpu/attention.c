@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "device.h"
+#include "training.h"
 
 #include <math.h>
 
@@ -10,7 +10,15 @@
 struct attention_job {
     const struct ldar_device *device;
     const struct ldar_cpu_stage *stage;
+    const struct ldar_cpu_activations *at;
+    size_t rows;
 };
+
+/* The kept sums of one head's exponentials, from the first row of a sequence on; NULL where they are not kept. */
+static float *attention_sums(const struct attention_job *job, size_t head, size_t start)
+{
+    return job->at->log_sum ? job->at->log_sum + head * job->rows + start : NULL;
+}
 
 static void attention_task(const void *argument, size_t task, struct ldar_worker *worker)
 {
@@ -20,9 +28,9 @@ static void attention_task(const void *argument, size_t task, struct ldar_worker
     const size_t heads = stage->config->attention_heads, width = stage->width / heads, head = task % heads;
     const struct ldar_piece *piece = &device->piece[task / heads];
     const size_t start = piece->first - piece->before;
-    const void *q = ldar_element(device, device->z, start * stage->z_stride + head * width);
+    const void *q = ldar_element(device, job->at->z, start * stage->z_stride + head * width);
     device->kernels->attention(&(struct ldar_attention_args){
-        .out = ldar_element(device, device->y[0], start * stage->y_stride + head * width),
+        .out = ldar_element(device, job->at->y[0], start * stage->y_stride + head * width),
         .q = q,
         .k = ldar_element(device, q, stage->width),
         .v = ldar_element(device, q, 2 * stage->width),
@@ -37,6 +45,7 @@ static void attention_task(const void *argument, size_t task, struct ldar_worker
         .stride = (ptrdiff_t)stage->z_stride,
         .out_stride = (ptrdiff_t)stage->y_stride,
         .scale = (float)(1.0 / sqrt((double)width)),
+        .log_sum = attention_sums(job, head, start),
         .scratch = worker->kernel,
     });
     ldar_lap(worker, LDAR_CLOCK_ATTENTION);
@@ -76,9 +85,10 @@ static void attention_rotations(struct ldar_device *device, struct ldar_cpu_stag
     stage->positions = positions;
 }
 
-void ldar_cpu_attention(struct ldar_device *device, struct ldar_cpu_stage *stage, const struct ldar_packed *packed)
+void ldar_cpu_attention(struct ldar_device *device, struct ldar_cpu_stage *stage, const struct ldar_cpu_activations *at,
+                        const struct ldar_packed *packed)
 {
-    struct attention_job job = {device, stage};
+    struct attention_job job = {device, stage, at, packed->rows};
     size_t longest = 0;
     for (size_t s = 0; s < packed->sequences; s++) {
         size_t length = packed->offsets[s + 1] - packed->offsets[s];
@@ -87,4 +97,52 @@ void ldar_cpu_attention(struct ldar_device *device, struct ldar_cpu_stage *stage
     attention_rotations(device, stage, longest);
     ldar_cpu_cut(device, packed, LDAR_ATTENTION_QUERIES);
     ldar_parallel(&device->team, device->pieces * stage->config->attention_heads, attention_task, &job);
+}
+
+/* ---- backward ---- */
+
+/* One head of one sequence. The gradient of the output is in `mixed`, that of q, k and v goes where they are in dz. */
+static void attention_backward(const void *argument, size_t task, struct ldar_worker *worker)
+{
+    const struct attention_job *job = argument;
+    const struct ldar_device *device = job->device;
+    const struct ldar_cpu_stage *stage = job->stage;
+    const size_t heads = stage->config->attention_heads, width = stage->width / heads, head = task % heads;
+    const struct ldar_piece *piece = &device->piece[task / heads];
+    const size_t dz_stride = ldar_cpu_dz_stride(device, stage);
+    const size_t dout_stride = ldar_row_stride(stage->width, device->kernels->element);
+    const void *q = ldar_element(device, job->at->z, piece->first * stage->z_stride + head * width);
+    void *dq = ldar_element(device, device->training->dz, piece->first * dz_stride + head * width);
+    device->kernels->attention_backward(&(struct ldar_attention_backward_args){
+        .dq = dq,
+        .dk = ldar_element(device, dq, stage->width),
+        .dv = ldar_element(device, dq, 2 * stage->width),
+        .dout = ldar_element(device, device->training->mixed, piece->first * dout_stride + head * width),
+        .q = q,
+        .k = ldar_element(device, q, stage->width),
+        .v = ldar_element(device, q, 2 * stage->width),
+        .out = ldar_element(device, job->at->y[0], piece->first * stage->y_stride + head * width),
+        .log_sum = attention_sums(job, head, piece->first),
+        .cosine = stage->cosine,
+        .sine = stage->sine,
+        .length = piece->length,
+        .width = width,
+        .rotary = stage->rotary,
+        .window = stage->config->window,
+        .stride = (ptrdiff_t)stage->z_stride,
+        .out_stride = (ptrdiff_t)stage->y_stride,
+        .dout_stride = (ptrdiff_t)dout_stride,
+        .gradient_stride = (ptrdiff_t)dz_stride,
+        .scale = (float)(1.0 / sqrt((double)width)),
+        .scratch = worker->kernel,
+    });
+    ldar_lap(worker, LDAR_CLOCK_ATTENTION);
+}
+
+void ldar_cpu_attention_backward(struct ldar_device *device, const struct ldar_cpu_stage *stage,
+                                 const struct ldar_cpu_activations *at, const struct ldar_packed *packed)
+{
+    const struct attention_job job = {device, stage, at, packed->rows};
+    ldar_cpu_cut(device, packed, SIZE_MAX);
+    ldar_parallel(&device->team, device->pieces * stage->config->attention_heads, attention_backward, &job);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The CPU backend: packing the parameters, cutting the arena, and the steps that are a kernel on each tile. */
-#include "device.h"
+#include "training.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,10 +35,14 @@ static enum ldar_status pack_rows(struct ldar_device *device, const struct ldar_
                                   struct ldar_gemm_weight *weight, const struct ldar_gemm_rows *rows,
                                   struct ldar_error *error)
 {
-    *weight = (struct ldar_gemm_weight){
-        .provider = device->gemm, .kernels = kernels, .n = rows->n, .k = rows->k, .swiglu = rows->swiglu};
+    const size_t before = weight->bytes;
+    weight->provider = device->gemm;
+    weight->kernels = kernels;
+    weight->n = rows->n;
+    weight->k = rows->k;
+    weight->swiglu = rows->swiglu;
     enum ldar_status status = device->gemm->prepare(&device->team, rows, weight, error);
-    device->weight_bytes += weight->bytes;
+    device->weight_bytes += weight->bytes - before;
     return status;
 }
 
@@ -70,8 +75,10 @@ static enum ldar_status pack_direction(struct ldar_device *device, const struct 
 {
     const size_t taps = stage->config->conv, channels = stage->inner + 2 * stage->config->state;
     direction->own = own;
-    direction->conv_weight = device_room(device, LDAR_CONV_TAPS * channels, sizeof(float));
-    direction->rate = device_room(device, stage->heads, sizeof(float));
+    if (!direction->conv_weight)
+        direction->conv_weight = device_room(device, LDAR_CONV_TAPS * channels, sizeof(float));
+    if (!direction->rate)
+        direction->rate = device_room(device, stage->heads, sizeof(float));
     if (!direction->conv_weight || !direction->rate)
         return ldar_fail(error, LDAR_ERROR_MEMORY, "no memory for a layer's convolution");
     for (size_t k = 0; k < taps; k++)
@@ -88,7 +95,8 @@ static enum ldar_status pack_swiglu(struct ldar_device *device, struct ldar_cpu_
 {
     const struct ldar_matrix *fc1 = &layer->own->swiglu.fc1, *fc2 = &layer->own->swiglu.fc2;
     const size_t width = fc2->columns, blocks = (width + SWIGLU_BLOCK - 1) / SWIGLU_BLOCK;
-    layer->fc1 = device_room(device, 2 * blocks, sizeof *layer->fc1);
+    if (!layer->fc1)
+        layer->fc1 = device_room(device, 2 * blocks, sizeof *layer->fc1);
     if (!layer->fc1)
         return ldar_fail(error, LDAR_ERROR_MEMORY, "no memory for a layer's SwiGLU");
     layer->fc2 = layer->fc1 + blocks;
@@ -140,8 +148,11 @@ static enum ldar_status pack_stack(struct ldar_device *device, const struct ldar
     stack->norm = own->norm;
     if (own->layers == 0)
         return LDAR_OK;
-    stack->layer = device_room(device, own->layers, sizeof *stack->layer);
     if (!stack->layer)
+        stack->layer = device_room(device, own->layers, sizeof *stack->layer);
+    if (device->training && !stack->record)
+        stack->record = device_room(device, own->layers, sizeof *stack->record);
+    if (!stack->layer || (device->training && !stack->record))
         return ldar_fail(error, LDAR_ERROR_MEMORY, "no memory for a stack of %zu layers", own->layers);
     stack->layers = own->layers;
     enum ldar_status status = LDAR_OK;
@@ -157,6 +168,11 @@ static size_t larger(size_t a, size_t b)
     return a > b ? a : b;
 }
 
+static int has_swiglu(const struct ldar_stage_config *config)
+{
+    return strpbrk(config->encoder, "MT") || strpbrk(config->decoder, "MT");
+}
+
 static void measure_stage(struct ldar_cpu_stage *stage, const struct ldar_stage_config *config, size_t element)
 {
     stage->config = config;
@@ -169,6 +185,7 @@ static void measure_stage(struct ldar_cpu_stage *stage, const struct ldar_stage_
     stage->y_stride = ldar_row_stride(larger(stage->inner, stage->width), element);
     stage->dt_stride = ldar_row_stride(stage->heads, sizeof(float));
     stage->qk_stride = ldar_row_stride(2 * stage->width, sizeof(float));
+    stage->hidden_stride = has_swiglu(config) ? ldar_row_stride(2 * ldar_swiglu_width(config), element) : 0;
 }
 
 static enum ldar_status pack_stage(struct ldar_device *device, size_t index, const void **row, struct ldar_error *error)
@@ -204,14 +221,17 @@ static size_t tallest(const struct ldar_parameters *parameters)
 
 /* ---- the arena ---- */
 
-static size_t kernel_scratch(const struct ldar_device *device)
+static size_t kernel_scratch(const struct ldar_device *device, const size_t *rows)
 {
     size_t count = 0;
     for (size_t s = 0; s < device->parameters->config.stages; s++) {
         const struct ldar_cpu_stage *stage = &device->stage[s];
+        const size_t head = stage->width / stage->config->attention_heads;
         count = larger(count, ldar_ssd_scratch(LDAR_CPU_HEADS, stage->config->state));
-        count = larger(count, ldar_attention_scratch(stage->width / stage->config->attention_heads));
+        count = larger(count, ldar_attention_scratch(head));
         count = larger(count, 2 * stage->inner);
+        if (device->training)
+            count = larger(count, ldar_cpu_backward_scratch(stage, head, rows[s]));
     }
     return count;
 }
@@ -240,7 +260,7 @@ static size_t lay_out(struct ldar_device *device, const size_t *rows, int cut)
 {
     struct ldar_arena *arena = cut ? &device->arena : NULL;
     const size_t element = device->kernels->element, all = sizeof(float);
-    size_t total = 0, z = 0, y = 0, dt = 0, pieces = 0, tile = 0, wide = 0;
+    size_t total = 0, z = 0, y = 0, dt = 0, pieces = 0, tile = 0, wide = 0, widest = 0;
     float *piece = NULL;
     for (size_t s = 0; s < device->parameters->config.stages; s++) {
         struct ldar_cpu_stage *stage = &device->stage[s];
@@ -253,12 +273,13 @@ static size_t lay_out(struct ldar_device *device, const size_t *rows, int cut)
         dt = larger(dt, product(rows[s], stage->dt_stride, all));
         pieces = larger(pieces, product(rows[s], 1, sizeof *device->piece));
         tile = larger(tile, LDAR_TILE * larger(ldar_row_stride(stage->width, all), ldar_row_stride(stage->inner, all)));
+        widest = larger(widest, ldar_row_stride(larger(larger(stage->inner, stage->width), SWIGLU_BLOCK), all));
         wide = larger(wide, larger(stage->z_stride, larger(stage->qk_stride, 2 * SWIGLU_BLOCK)));
     }
-    take(arena, &total, z, &device->z);
-    take(arena, &total, y, &device->y[0]);
-    take(arena, &total, ldar_cpu_two_outputs(device) ? y : 0, &device->y[1]);
-    take(arena, &total, dt, &device->dt);
+    take(arena, &total, z, &device->shared.z);
+    take(arena, &total, y, &device->shared.y[0]);
+    take(arena, &total, device->training || ldar_cpu_two_outputs(device) ? y : 0, &device->shared.y[1]);
+    take(arena, &total, dt, &device->shared.dt);
     take(arena, &total, pieces, &piece);
     if (cut)
         device->piece = (struct ldar_piece *)(void *)piece;
@@ -267,18 +288,24 @@ static size_t lay_out(struct ldar_device *device, const size_t *rows, int cut)
         take(arena, &total, tile, &worker->tile);
         take(arena, &total, LDAR_TILE * ldar_row_stride(SWIGLU_BLOCK, all), &worker->hidden);
         take(arena, &total, device->gemm->in_place ? 0 : LDAR_TILE * wide, &worker->product);
-        take(arena, &total, kernel_scratch(device), &worker->kernel);
+        take(arena, &total, device->training ? LDAR_TILE * widest : 0, &worker->wide);
+        take(arena, &total, device->training ? LDAR_TILE * ldar_row_stride(2 * SWIGLU_BLOCK, all) : 0, &worker->panels);
+        take(arena, &total, kernel_scratch(device, rows), &worker->kernel);
     }
-    return total;
+    if (!device->training)
+        return total;
+    const size_t training = ldar_cpu_training_room(device, rows, arena);
+    return training > SIZE_MAX - total ? SIZE_MAX : total + training;
 }
 
-static size_t cpu_bytes(const struct ldar_device *device, const size_t rows[LDAR_MAX_STAGES])
+size_t ldar_cpu_bytes(const struct ldar_device *device, const size_t rows[LDAR_MAX_STAGES])
 {
     size_t most[LDAR_MAX_STAGES];
     memcpy(most, rows, sizeof most);
     most[0] = larger(rows[0], LDAR_SYMBOLS); /* make_table has been there */
-    size_t arena = lay_out((struct ldar_device *)(uintptr_t)device, most, 0);
-    return arena > SIZE_MAX - device->weight_bytes ? SIZE_MAX : arena + device->weight_bytes;
+    const size_t arena = lay_out((struct ldar_device *)(uintptr_t)device, most, 0);
+    const size_t held = device->weight_bytes + (device->training ? ldar_cpu_tape_least(device, most) : 0);
+    return arena > SIZE_MAX - held ? SIZE_MAX : arena + held;
 }
 
 static enum ldar_status cpu_reserve(struct ldar_device *device, const size_t rows[LDAR_MAX_STAGES],
@@ -292,7 +319,8 @@ static enum ldar_status cpu_reserve(struct ldar_device *device, const size_t row
     size_t bytes = lay_out(device, rows, 0);
     ldar_arena_unmap(&device->arena);
     memset(device->rows, 0, sizeof device->rows);
-    if (bytes == SIZE_MAX || !ldar_arena_map(&device->arena, bytes))
+    if (bytes == SIZE_MAX || !ldar_arena_map(&device->arena, bytes)
+        || (device->training && !ldar_cpu_tape_map(device, rows)))
         return ldar_fail(error, LDAR_ERROR_MEMORY, "no address space for %zu bytes of intermediate values", bytes);
     lay_out(device, rows, 1);
     memcpy(device->rows, rows, sizeof device->rows);
@@ -319,6 +347,7 @@ static void release_stack(struct ldar_device *device, struct ldar_cpu_stack *sta
         free(layer->fc1);
     }
     free(stack->layer);
+    free(stack->record);
 }
 
 static void cpu_destroy(struct ldar_device *device)
@@ -332,6 +361,10 @@ static void cpu_destroy(struct ldar_device *device)
         device->gemm->release(&device->stage[s].residual);
     }
     ldar_arena_unmap(&device->arena);
+    if (device->training)
+        ldar_arena_unmap(&device->training->tape);
+    free(device->training);
+    free(device->row);
     free(device->table);
     free(device->dt_table);
     free(device->team.worker);
@@ -345,8 +378,10 @@ static enum ldar_status make_table(struct ldar_device *device, struct ldar_error
     const struct ldar_cpu_layer *layer = &stage->stack[LDAR_ENCODER].layer[0];
     struct ldar_worker *worker = &device->team.worker[0];
     size_t rows[LDAR_MAX_STAGES] = {LDAR_SYMBOLS};
-    device->table = device_room(device, LDAR_SYMBOLS * stage->z_stride, device->kernels->element);
-    device->dt_table = device_room(device, LDAR_SYMBOLS * stage->dt_stride, sizeof *device->dt_table);
+    if (!device->table)
+        device->table = device_room(device, LDAR_SYMBOLS * stage->z_stride, device->kernels->element);
+    if (!device->dt_table)
+        device->dt_table = device_room(device, LDAR_SYMBOLS * stage->dt_stride, sizeof *device->dt_table);
     if (!device->table || !device->dt_table)
         return ldar_fail(error, LDAR_ERROR_MEMORY, "no memory for the first layer's table");
     enum ldar_status status = cpu_reserve(device, rows, error);
@@ -407,6 +442,17 @@ static enum ldar_status choose(struct ldar_device *device, const struct ldar_con
     return status;
 }
 
+/* Packs all parameters, at first or anew. */
+static enum ldar_status pack(struct ldar_device *device, struct ldar_error *error)
+{
+    enum ldar_status status = LDAR_OK;
+    for (size_t s = 0; status == LDAR_OK && s < device->parameters->config.stages; s++)
+        status = pack_stage(device, s, device->row, error);
+    if (status == LDAR_OK && device->stage[0].stack[LDAR_ENCODER].layers)
+        status = make_table(device, error);
+    return status;
+}
+
 static enum ldar_status fill(struct ldar_device *device, const struct ldar_context_options *options,
                              struct ldar_error *error)
 {
@@ -417,28 +463,29 @@ static enum ldar_status fill(struct ldar_device *device, const struct ldar_conte
         return status;
     device->team.kernels = device->kernels;
     device->team.worker = device_room(device, (size_t)threads, sizeof *device->team.worker);
-    const void **row = malloc(tallest(device->parameters) * sizeof *row);
-    if (!device->team.worker || !row)
-        status = ldar_fail(error, LDAR_ERROR_MEMORY, "no memory for %d threads", threads);
-    for (int i = 0; status == LDAR_OK && i < threads; i++)
+    device->row = device_room(device, tallest(device->parameters), sizeof *device->row);
+    if (!device->team.worker || !device->row)
+        return ldar_fail(error, LDAR_ERROR_MEMORY, "no memory for %d threads", threads);
+    for (int i = 0; i < threads; i++)
         device->team.worker[i].index = i;
-    if (status == LDAR_OK && options->pin)
+    if (options->pin)
         ldar_team_pin(&device->team);
-    for (size_t s = 0; status == LDAR_OK && s < device->parameters->config.stages; s++)
-        status = pack_stage(device, s, row, error);
-    free(row);
-    if (status == LDAR_OK && device->stage[0].stack[LDAR_ENCODER].layers)
-        status = make_table(device, error);
-    return status;
+    return pack(device, error);
 }
 
 static enum ldar_status cpu_create(const struct ldar_parameters *parameters, const struct ldar_context_options *options,
-                                   struct ldar_device **out, struct ldar_error *error)
+                                   int train, struct ldar_device **out, struct ldar_error *error)
 {
     struct ldar_device *device = calloc(1, sizeof *device);
     *out = NULL;
-    if (!device)
+    if (device && train)
+        device->training = calloc(1, sizeof *device->training);
+    if (!device || (train && !device->training)) {
+        free(device);
         return ldar_fail(error, LDAR_ERROR_MEMORY, "no memory for a context");
+    }
+    if (train)
+        device->training->limit = options->max_bytes ? options->max_bytes : SIZE_MAX;
     device->parameters = parameters;
     device->weight_bytes = sizeof *device;
     enum ldar_status status = fill(device, options, error);
@@ -449,48 +496,34 @@ static enum ldar_status cpu_create(const struct ldar_parameters *parameters, con
     return status;
 }
 
-/* ---- steps that are a kernel on each tile ---- */
+/* Every room is there already, so nothing can fail. */
+static void cpu_refresh(struct ldar_device *device)
+{
+    enum ldar_status status = pack(device, NULL);
+    assert(status == LDAR_OK);
+    (void)status;
+}
+
+static void cpu_begin(struct ldar_device *device, size_t rows, const struct ldar_gradient_sink *sink)
+{
+    struct ldar_cpu_training *training = device->training;
+    training->keep = sink != NULL;
+    if (!sink)
+        return;
+    training->weights = sink->weights;
+    training->gradient = sink->gradient;
+    training->final = sink->final;
+    training->own = sink->own;
+    ldar_cpu_tape_begin(device, rows);
+}
+
+/* ---- reading ---- */
 
 struct rows_job {
     const struct ldar_device *device;
-    const uint8_t *ids;
     float *out;
     size_t rows, stage, width;
 };
-
-static void embed_task(const void *argument, size_t tile, struct ldar_worker *worker)
-{
-    const struct rows_job *job = argument;
-    const struct ldar_device *device = job->device;
-    const size_t first = tile * LDAR_TILE, width = device->stage[0].width;
-    (void)worker;
-    device->floats->embed(device->x[0] + first * device->stage[0].x_stride, device->parameters->embeddings,
-                          job->ids + first, ldar_tile_rows(job->rows, tile), width,
-                          (ptrdiff_t)device->stage[0].x_stride, (ptrdiff_t)width);
-}
-
-static void cpu_embed(struct ldar_device *device, const uint8_t *ids, const struct ldar_packed *packed)
-{
-    const struct rows_job job = {.device = device, .ids = ids, .rows = packed->rows};
-    device->ids = ids;
-    ldar_parallel(&device->team, ldar_tiles(packed->rows), embed_task, &job);
-}
-
-static void head_task(const void *argument, size_t tile, struct ldar_worker *worker)
-{
-    const struct rows_job *job = argument;
-    const struct ldar_device *device = job->device;
-    const size_t first = tile * LDAR_TILE, stride = device->stage[0].x_stride;
-    (void)worker;
-    device->floats->head(job->out + first * LDAR_SYMBOLS, device->x[0] + first * stride, device->parameters->head,
-                         ldar_tile_rows(job->rows, tile), device->stage[0].width, LDAR_SYMBOLS, (ptrdiff_t)stride);
-}
-
-static void cpu_head(struct ldar_device *device, const struct ldar_packed *packed, float *logits)
-{
-    const struct rows_job job = {.device = device, .out = logits, .rows = packed->rows};
-    ldar_parallel(&device->team, ldar_tiles(packed->rows), head_task, &job);
-}
 
 static void read_task(const void *argument, size_t tile, struct ldar_worker *worker)
 {
@@ -505,7 +538,7 @@ static void read_task(const void *argument, size_t tile, struct ldar_worker *wor
 static void cpu_read(struct ldar_device *device, size_t stage, const struct ldar_packed *packed, float *out,
                      size_t width)
 {
-    const struct rows_job job = {device, NULL, out, packed->rows, stage, width};
+    const struct rows_job job = {device, out, packed->rows, stage, width};
     ldar_parallel(&device->team, ldar_tiles(packed->rows), read_task, &job);
 }
 
@@ -551,15 +584,25 @@ const struct ldar_backend ldar_cpu_backend = {
     .name = "cpu",
     .create = cpu_create,
     .destroy = cpu_destroy,
-    .bytes = cpu_bytes,
+    .bytes = ldar_cpu_bytes,
     .reserve = cpu_reserve,
-    .embed = cpu_embed,
+    .embed = ldar_cpu_embed,
     .stack = ldar_cpu_stack_run,
     .route = ldar_cpu_route,
     .chunk = ldar_cpu_chunk,
     .dechunk = ldar_cpu_dechunk,
-    .head = cpu_head,
+    .head = ldar_cpu_head,
     .read = cpu_read,
+    .refresh = cpu_refresh,
+    .begin = cpu_begin,
+    .classify = ldar_cpu_classify,
+    .stack_backward = ldar_cpu_stack_backward,
+    .dechunk_backward = ldar_cpu_dechunk_backward,
+    .chunk_backward = ldar_cpu_chunk_backward,
+    .route_backward = ldar_cpu_route_backward,
+    .embed_backward = ldar_cpu_embed_backward,
+    .optimize = ldar_cpu_optimize,
+    .sum_squares = ldar_cpu_sum_squares,
     .profile = cpu_profile,
     .reset_profile = cpu_reset_profile,
     .isa = cpu_isa,

@@ -32,11 +32,30 @@ struct ldar_cpu_layer {
     struct ldar_gemm_weight *fc1, *fc2; /* (blocks) */
 };
 
+/* What a layer leaves between its two projections. */
+struct ldar_cpu_activations {
+    float *z;     /* (rows, z_stride) elements: projected rows; floats: the router's q and k, the averages */
+    float *dt;    /* (rows, dt_stride): step sizes before bias and softplus */
+    float *y[2];  /* (rows, y_stride) elements: what each direction, or the attention, gives */
+    int in_place; /* 1: the scan from right to left leaves its y where its x was, in z */
+    /* For the backward pass; else NULL. */
+    float *states[2]; /* (spans, H, state) of each direction */
+    float *log_sum;   /* (attention heads, rows) */
+    float *hidden;    /* (rows, hidden_stride) elements: up and gate of the SwiGLU, in the order of its panels */
+};
+
 struct ldar_cpu_stack {
     size_t layers;
     struct ldar_cpu_layer *layer;
+    struct ldar_cpu_record *record; /* (layers), where the device trains; else NULL */
+    float *last;                    /* (rows, x_stride): x before `norm`, where the pass is kept */
     const float *norm;
 };
+
+static inline int ldar_is_mamba(const struct ldar_cpu_layer *layer)
+{
+    return layer->own->kind == 'm' || layer->own->kind == 'M';
+}
 
 struct ldar_cpu_stage {
     const struct ldar_stage_config *config;
@@ -46,6 +65,7 @@ struct ldar_cpu_stage {
     size_t z_stride, y_stride;      /* of the projected rows and of a mixer's outputs, for every layer of the stage */
     size_t dt_stride;               /* of the step sizes */
     size_t qk_stride;               /* of the router's q and k */
+    size_t hidden_stride;           /* of a SwiGLU's up and gate, in training */
     struct ldar_cpu_stack stack[2]; /* by enum ldar_stack_part */
     struct ldar_gemm_weight router; /* (2D, D): q above k */
     struct ldar_gemm_weight residual;
@@ -58,7 +78,14 @@ struct ldar_cpu_stage {
 struct ldar_piece {
     size_t first, length; /* rows */
     size_t before, after; /* rows of the sequence on both sides */
+    size_t span;          /* its first kept state, among those of all pieces */
 };
+
+/* The stretches of a piece before which a scan keeps its states: all but the first, before which they are zero. */
+static inline size_t ldar_spans(size_t rows)
+{
+    return rows ? (rows - 1) / LDAR_SSD_SPAN : 0;
+}
 
 struct ldar_device {
     const struct ldar_parameters *parameters;
@@ -72,19 +99,18 @@ struct ldar_device {
     struct ldar_cpu_stage stage[LDAR_MAX_STAGES];
     void *table;         /* (7, z_stride of stage 0) elements: the first layer's projection of each symbol */
     float *dt_table;     /* (7, dt_stride of stage 0): and its step sizes */
-    const uint8_t *ids;  /* the symbols in x[0], until its encoder has run */
+    const uint8_t *ids;  /* the symbols that x[0] was made of */
     size_t weight_bytes; /* all that the device holds beside the arena */
     size_t peak_bytes;
 
     size_t rows[LDAR_MAX_STAGES]; /* that the arena has room for */
     struct ldar_arena arena;
     float *x[LDAR_MAX_STAGES];
-    float *z;     /* (rows, z_stride) elements: projected rows; floats: the router's q and k, the averages */
-    float *dt;    /* (rows, dt_stride): step sizes before bias and softplus */
-    float *y[2];  /* (rows, y_stride) elements: what each direction, or the attention, gives */
-    int in_place; /* 1: the scan from right to left leaves its y where its x was, in z */
-    struct ldar_piece *piece; /* (pieces) of the rows at work; room for one per row */
+    struct ldar_cpu_activations shared; /* of the layer at work, where it has no room of its own */
+    struct ldar_piece *piece;           /* (pieces) of the rows at work; room for one per row */
     size_t pieces;
+    const void **row;                   /* (tallest matrix) what is packed, row by row */
+    struct ldar_cpu_training *training; /* NULL in a device that only computes forward */
 };
 
 /* Element `index` of an array of the device's elements. */
@@ -112,11 +138,22 @@ size_t ldar_sequence_of(const struct ldar_packed *packed, size_t row);
 /* ---- mixers: between the input and the output projection, for all rows of a stage ---- */
 
 void ldar_cpu_bimamba(struct ldar_device *device, const struct ldar_cpu_stage *stage,
-                      const struct ldar_cpu_layer *layer, const struct ldar_packed *packed);
-void ldar_cpu_attention(struct ldar_device *device, struct ldar_cpu_stage *stage, const struct ldar_packed *packed);
+                      const struct ldar_cpu_layer *layer, struct ldar_cpu_activations *at,
+                      const struct ldar_packed *packed);
+void ldar_cpu_attention(struct ldar_device *device, struct ldar_cpu_stage *stage, const struct ldar_cpu_activations *at,
+                        const struct ldar_packed *packed);
+
+/* Bytes that the device holds, packed parameters included, when a stage has at most rows[stage] rows. */
+size_t ldar_cpu_bytes(const struct ldar_device *device, const size_t rows[LDAR_MAX_STAGES]);
+
+/* z to y: the layer's scan or attention. */
+void ldar_cpu_mix(struct ldar_device *device, struct ldar_cpu_stage *stage, const struct ldar_cpu_layer *layer,
+                  struct ldar_cpu_activations *at, const struct ldar_packed *packed);
 
 /* Finds the pieces of the packed rows: sequences that are not empty, in stretches of `length` rows at most. */
 void ldar_cpu_cut(struct ldar_device *device, const struct ldar_packed *packed, size_t length);
+/* Columns of one task of the averages, and rows and columns of one of a weight's gradient. */
+enum { LDAR_CPU_COLUMNS = 64, LDAR_CPU_BLOCK = 256 };
 /* Most heads of one scan task: their states, 32 KiB each at N = 128, share L2 with the tile. */
 enum { LDAR_CPU_HEADS = 8 };
 /* Whether a scan may ever need room for the y of both directions. */
@@ -124,10 +161,14 @@ int ldar_cpu_two_outputs(const struct ldar_device *device);
 
 /* ---- tiles ---- */
 
-/* x += SwiGLU(norm2(x)) for `rows` rows of a tile. */
+/* x += SwiGLU(norm2(x)) for `rows` rows of a tile; hidden: elements of (rows, hidden_stride) to keep, or NULL. */
 void ldar_cpu_swiglu(const struct ldar_device *device, const struct ldar_cpu_stage *stage,
-                     const struct ldar_cpu_layer *layer, float *x, size_t rows, const struct ldar_gemm_weight *next,
-                     struct ldar_worker *worker);
+                     const struct ldar_cpu_layer *layer, float *x, void *hidden, size_t rows,
+                     const struct ldar_gemm_weight *next, struct ldar_worker *worker);
+/* z and dt of a tile: in_proj(norm1(x)). */
+void ldar_cpu_project(const struct ldar_device *device, const struct ldar_cpu_stage *stage,
+                      const struct ldar_cpu_layer *layer, const struct ldar_cpu_activations *at, const float *x,
+                      size_t first, size_t rows, const struct ldar_gemm_weight *next, struct ldar_worker *worker);
 
 /* worker->tile (rows, D) floats = x, for the router's and the residual's products. */
 void ldar_cpu_operand(const struct ldar_cpu_stage *stage, const float *x, size_t rows, struct ldar_worker *worker);
@@ -141,6 +182,8 @@ static inline void ldar_cpu_multiply(const struct ldar_gemm_weight *weight, cons
 
 /* ---- steps of the backend ---- */
 
+void ldar_cpu_embed(struct ldar_device *device, const uint8_t *ids, const struct ldar_packed *packed);
+void ldar_cpu_head(struct ldar_device *device, const struct ldar_packed *packed, float *logits);
 void ldar_cpu_stack_run(struct ldar_device *device, size_t stage, enum ldar_stack_part part,
                         const struct ldar_packed *packed);
 void ldar_cpu_route(struct ldar_device *device, size_t stage, const struct ldar_packed *packed, float *prob);

@@ -93,6 +93,12 @@ void ldar_gemm_row(const struct ldar_gemm_rows *rows, size_t i, size_t first, si
         memcpy(out, wide, count * sizeof *out);
 }
 
+void ldar_gemm_round(float *x, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        x[i] = rounded(x[i]);
+}
+
 float *ldar_gemm_matrix(const struct ldar_gemm_rows *rows)
 {
     size_t bytes = (rows->n * rows->k * sizeof(float) + 63) / 64 * 64;

@@ -52,6 +52,7 @@ struct ldar_gemm_call {
     ptrdiff_t c_stride;
     size_t rows;
     enum ldar_gemm_mode mode;            /* of a weight that is not swiglu */
+    int panels;                          /* 1: of one that is, up and gate in the order of its panels; packed only */
     const struct ldar_gemm_weight *next; /* the weights that this thread needs next, or NULL */
 };
 
@@ -60,7 +61,10 @@ struct ldar_gemm_provider {
     int in_place; /* finishes in c; else it needs worker->product (LDAR_TILE, n) */
     /* Name and version for people, and a check that it can serve the instruction set. */
     enum ldar_status (*open)(const struct ldar_kernels *kernels, int threads, char name[64], struct ldar_error *error);
-    /* Fills the weight, of which provider, kernels, n, k and swiglu are set. */
+    /*
+     * Fills the weight, of which provider, kernels, n, k and swiglu are set; the packed provider also fills one of the
+     * same shape anew.
+     */
     enum ldar_status (*prepare)(struct ldar_team *team, const struct ldar_gemm_rows *rows,
                                 struct ldar_gemm_weight *weight, struct ldar_error *error);
     void (*release)(struct ldar_gemm_weight *weight);
@@ -76,6 +80,9 @@ const struct ldar_gemm_provider *ldar_gemm_find(enum ldar_gemm kind, const struc
 
 /* Columns first .. first + count - 1 of row `i` as floats. */
 void ldar_gemm_row(const struct ldar_gemm_rows *rows, size_t i, size_t first, size_t count, float *out);
+
+/* The nearest bfloat16 of each, as floats. */
+void ldar_gemm_round(float *x, size_t count);
 
 /* All rows as one (n, k) float matrix on the heap, 64-byte aligned; NULL when there is no memory. */
 float *ldar_gemm_matrix(const struct ldar_gemm_rows *rows);

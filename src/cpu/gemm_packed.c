@@ -58,7 +58,8 @@ static enum ldar_status packed_prepare(struct ldar_team *team, const struct ldar
     const struct pack_job job = {rows, weight, (weight->k + pair - 1) / pair * pair};
     assert(panel <= PACK_PANEL);
     weight->bytes = ldar_gemm_packed(weight->kernels->element, panel, weight->n, weight->k);
-    weight->packed = ldar_pages_new(weight->bytes);
+    if (!weight->packed)
+        weight->packed = ldar_pages_new(weight->bytes);
     if (!weight->packed)
         return ldar_fail(error, LDAR_ERROR_MEMORY, "no memory for %zu bytes of packed weights", weight->bytes);
     ldar_parallel(team, (weight->n + panel - 1) / panel, pack_panel, &job);
@@ -84,7 +85,9 @@ static void packed_multiply(const struct ldar_gemm_weight *weight, const struct 
         .k = weight->k,
         .c_stride = call->c_stride,
         .a_stride = (ptrdiff_t)ldar_row_stride(weight->k, weight->kernels->element),
-        .mode = weight->swiglu ? LDAR_GEMM_SWIGLU : call->mode,
+        .mode = call->panels     ? LDAR_GEMM_STORE
+                : weight->swiglu ? LDAR_GEMM_SWIGLU
+                                 : call->mode,
     });
 }
 

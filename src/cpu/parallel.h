@@ -20,7 +20,9 @@ struct ldar_worker {
     float *tile;    /* (T, widest input of a GEMM): its A operand, elements or floats */
     float *hidden;  /* (T, SwiGLU block) elements: what lies between fc1 and fc2 */
     float *product; /* (T, widest output of a GEMM), for GEMM providers that cannot finish in place */
-    float *kernel;  /* scratch of the scan, the attention and the gated norm */
+    float *wide;    /* (T, widest of D, E and the SwiGLU block): the gradient of a GEMM's input; in training */
+    float *panels;  /* (T, 2 SwiGLU blocks) elements: up and gate once more; in training */
+    float *kernel;  /* scratch of the kernels */
     double seconds[LDAR_CLOCKS], waiting;
     double last;    /* when the current lap began */
     char apart[64]; /* keeps two workers off one cache line */

@@ -3,6 +3,7 @@
 
 void ldar_cpu_cut(struct ldar_device *device, const struct ldar_packed *packed, size_t length)
 {
+    size_t span = 0;
     device->pieces = 0;
     for (size_t s = 0; s < packed->sequences; s++) {
         const size_t begin = packed->offsets[s], end = packed->offsets[s + 1];
@@ -13,7 +14,9 @@ void ldar_cpu_cut(struct ldar_device *device, const struct ldar_packed *packed, 
                 .length = rows,
                 .before = first - begin,
                 .after = end - first - rows,
+                .span = span,
             };
+            span += ldar_spans(rows);
         }
     }
 }

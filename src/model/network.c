@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "network.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,7 +9,7 @@
 
 size_t ldar_network_bytes(const struct ldar_config *config, size_t rows, size_t sequences)
 {
-    const size_t row = 2 * sizeof(float) + sizeof(uint8_t) + 2 * sizeof(uint32_t);
+    const size_t row = 3 * sizeof(float) + sizeof(uint8_t) + 2 * sizeof(uint32_t);
     size_t a, b, total;
     if (__builtin_mul_overflow(rows, row, &a) || __builtin_mul_overflow(sequences, sizeof(size_t), &b)
         || __builtin_add_overflow(a, b, &total) || __builtin_mul_overflow(total, config->stages - 1, &total))
@@ -19,6 +20,7 @@ size_t ldar_network_bytes(const struct ldar_config *config, size_t rows, size_t 
 static void decision_release(struct ldar_decision *d)
 {
     free(d->prob);
+    free(d->dprob);
     free(d->chunk_prob);
     free(d->boundary);
     free(d->position);
@@ -39,13 +41,14 @@ static int decision_reserve(struct ldar_decision *d, size_t rows, size_t sequenc
 {
     *d = (struct ldar_decision){
         .prob = malloc(rows * sizeof *d->prob),
+        .dprob = malloc(rows * sizeof *d->dprob),
         .chunk_prob = malloc(rows * sizeof *d->chunk_prob),
         .boundary = malloc(rows * sizeof *d->boundary),
-        .position = malloc(rows * sizeof *d->position),
+        .position = malloc((rows + 1) * sizeof *d->position),
         .chunk = malloc(rows * sizeof *d->chunk),
         .offsets = malloc((sequences + 1) * sizeof *d->offsets),
     };
-    return d->prob && d->chunk_prob && d->boundary && d->position && d->chunk && d->offsets;
+    return d->prob && d->dprob && d->chunk_prob && d->boundary && d->position && d->chunk && d->offsets;
 }
 
 enum ldar_status ldar_network_reserve(struct ldar_network *network, size_t rows, size_t sequences,
@@ -71,7 +74,7 @@ enum ldar_status ldar_network_reserve(struct ldar_network *network, size_t rows,
 
 /* Where chunks begin: learned (p > 0.5), forced, or every so many rows; a sequence's first row always opens one. */
 static void decide(const struct ldar_packed *packed, const struct ldar_boundaries *boundaries, size_t stage,
-                   struct ldar_decision *d, struct ldar_packed *chunks)
+                   struct ldar_decision *d)
 {
     const uint8_t *forced = stage == 0 ? boundaries->forced : NULL;
     uint32_t count = 0;
@@ -91,7 +94,13 @@ static void decide(const struct ldar_packed *packed, const struct ldar_boundarie
         }
         d->offsets[s + 1] = count;
     }
-    *chunks = (struct ldar_packed){count, packed->sequences, d->offsets};
+    d->position[count] = (uint32_t)packed->rows;
+    d->chunks = (struct ldar_packed){count, packed->sequences, d->offsets};
+}
+
+static struct ldar_routing routing_of(const struct ldar_decision *d)
+{
+    return (struct ldar_routing){d->chunk_prob, d->position, d->chunk, d->chunks};
 }
 
 static void write_routing(const struct ldar_outputs *out, const struct ldar_decision *d,
@@ -120,9 +129,9 @@ static void level(struct ldar_network *network, size_t stage, const struct ldar_
         backend->read(device, stage, packed, out->encoder, width);
 
     struct ldar_decision *d = &network->decision[stage];
-    struct ldar_routing routing = {d->chunk_prob, d->position, d->chunk, {0}};
     backend->route(device, stage, packed, d->prob);
-    decide(packed, boundaries, stage, d, &routing.chunks);
+    decide(packed, boundaries, stage, d);
+    const struct ldar_routing routing = routing_of(d);
     if (out) {
         write_routing(out, d, packed);
         if (!out->logits && !out->hidden && !out->chunks)
@@ -150,4 +159,82 @@ void ldar_network_forward(struct ldar_network *network, const struct ldar_batch 
         network->backend->read(network->device, 0, &packed, outputs->hidden, network->config->stage[0].width);
     if (outputs->logits)
         network->backend->head(network->device, &packed, outputs->logits);
+}
+
+/* ---- learning ---- */
+
+/* ((1 - F)(1 - G) + (n - 1) F G) n / (n - 1): 1 where both rates are 1 / n. The slope is that by G. */
+static double ratio_loss(const struct ldar_decision *d, size_t rows, double n, double *slope)
+{
+    double sum = 0;
+    for (size_t i = 0; i < rows; i++)
+        sum += (double)d->prob[i];
+    const double f = (double)d->chunks.rows / (double)rows, g = sum / (double)rows, factor = n / (n - 1);
+    *slope = (f * n - 1) * factor;
+    return ((1 - f) * (1 - g) + (n - 1) * f * g) * factor;
+}
+
+/* Sums of what the rows give, in their order. */
+static void count_loss(const struct ldar_objective *objective, size_t rows, struct ldar_loss *loss)
+{
+    double sum = 0;
+    for (size_t i = 0; i < rows; i++) {
+        sum += (double)objective->loss[i];
+        loss->correct += objective->correct[i];
+    }
+    loss->mlm = loss->labelled ? sum / (double)loss->labelled : 0;
+}
+
+/* One level of the hierarchy, from dx[stage] behind its decoder to dx[stage] before its encoder. */
+static void level_backward(struct ldar_network *network, size_t stage, const struct ldar_packed *packed,
+                           const struct ldar_objective *objective)
+{
+    const struct ldar_backend *backend = network->backend;
+    struct ldar_device *device = network->device;
+    if (stage + 1 < network->config->stages) {
+        const struct ldar_decision *d = &network->decision[stage];
+        const struct ldar_routing routing = routing_of(d);
+        float *dprob = network->decision[stage].dprob;
+        double slope;
+        backend->stack_backward(device, stage, LDAR_DECODER, packed);
+        backend->dechunk_backward(device, stage, packed, &routing, dprob);
+        level_backward(network, stage + 1, &routing.chunks, objective);
+        backend->chunk_backward(device, stage, packed, &routing);
+        ratio_loss(d, packed->rows, objective->ratio, &slope);
+        slope *= objective->ratio_weight * objective->scale / (double)packed->rows;
+        for (size_t i = 0; i < packed->rows; i++)
+            dprob[i] += (float)slope;
+        backend->route_backward(device, stage, packed, dprob);
+    }
+    backend->stack_backward(device, stage, LDAR_ENCODER, packed);
+}
+
+void ldar_network_learn(struct ldar_network *network, const struct ldar_batch *batch,
+                        const struct ldar_boundaries *boundaries, const struct ldar_objective *objective,
+                        const struct ldar_gradient_sink *sink, struct ldar_loss *loss)
+{
+    const struct ldar_packed packed = {batch->offsets[batch->sequences], batch->sequences, batch->offsets};
+    *loss = (struct ldar_loss){.positions = packed.rows, .stages = network->config->stages - 1};
+    for (size_t i = 0; i < packed.rows; i++)
+        loss->labelled += objective->labels[i] != LDAR_UNLABELLED;
+    network->backend->begin(network->device, packed.rows, sink);
+    network->backend->embed(network->device, batch->ids, &packed);
+    level(network, 0, &packed, boundaries, NULL);
+    const double scale = loss->labelled ? objective->scale / (double)loss->labelled : 0;
+    network->backend->classify(network->device, &packed, objective->labels, (float)scale, objective->loss,
+                               objective->correct);
+    count_loss(objective, packed.rows, loss);
+    size_t rows = packed.rows;
+    for (size_t s = 0; s < loss->stages; s++) {
+        double slope;
+        loss->ratio += ratio_loss(&network->decision[s], rows, objective->ratio, &slope);
+        rows = loss->chunks[s] = network->decision[s].chunks.rows;
+    }
+    loss->loss = loss->mlm + objective->ratio_weight * loss->ratio;
+    if (!sink)
+        return;
+    if (!isfinite(loss->loss)) /* whoever sums up this gradient is to know */
+        sink->gradient[0] = NAN;
+    level_backward(network, 0, &packed, objective);
+    network->backend->embed_backward(network->device, &packed);
 }

@@ -2,6 +2,8 @@
 #ifndef LDAR_MODEL_NETWORK_H
 #define LDAR_MODEL_NETWORK_H
 
+#include <ldar/train.h>
+
 #include "backend.h"
 
 /* The network on a device, and the host's side of its routing. One caller at a time. */
@@ -12,10 +14,11 @@ struct ldar_network {
     size_t rows, sequences; /* that there is room for */
     /* What each router decided, (rows) or (sequences + 1) each. */
     struct ldar_decision {
-        float *prob, *chunk_prob;
+        float *prob, *dprob, *chunk_prob; /* dprob in training */
         uint8_t *boundary;
-        uint32_t *position, *chunk;
+        uint32_t *position, *chunk; /* position (rows + 1) */
         size_t *offsets;
+        struct ldar_packed chunks;
     } decision[LDAR_MAX_STAGES - 1];
 };
 
@@ -29,6 +32,23 @@ enum ldar_status ldar_network_reserve(struct ldar_network *network, size_t rows,
 /* The forward pass over checked arguments, for which there is room. `boundaries` is not NULL. */
 void ldar_network_forward(struct ldar_network *network, const struct ldar_batch *batch,
                           const struct ldar_boundaries *boundaries, const struct ldar_outputs *outputs);
+
+/* What a pass with labels is to weigh, and finds. */
+struct ldar_objective {
+    const uint8_t *labels;      /* (rows) */
+    double ratio, ratio_weight; /* n and alpha */
+    double scale;               /* of the gradient */
+    float *loss;                /* (rows): room */
+    uint8_t *correct;           /* (rows): room */
+};
+
+/*
+ * The loss of a checked batch for which there is room; with a sink, `scale` times its gradient is added to it. The
+ * device was created for training.
+ */
+void ldar_network_learn(struct ldar_network *network, const struct ldar_batch *batch,
+                        const struct ldar_boundaries *boundaries, const struct ldar_objective *objective,
+                        const struct ldar_gradient_sink *sink, struct ldar_loss *loss);
 
 /* Releases the host's arrays; the device is the caller's. */
 void ldar_network_release(struct ldar_network *network);

@@ -25,7 +25,7 @@ TINY = GOLDEN / "tiny.safetensors"
 TINY_WIDTH = 64
 SEED = int(os.environ.get("LDAR_TEST_SEED", "1"))
 
-COMMANDS = ["init", "convert", "info", "verify", "embed", "logits", "segment", "bench"]
+COMMANDS = ["init", "convert", "info", "verify", "embed", "logits", "segment", "pretrain", "evaluate", "bench"]
 
 
 def environment(**changes):

@@ -58,6 +58,22 @@ class Bench(Case):
         seconds = [sum(row[p] for p in FIELDS if p.startswith("seconds_")) for row in (part, whole)]
         self.assertTrue(0 < seconds[0] < seconds[1])
 
+    def test_training(self):
+        """Steps on one and on two threads, which must have the gradients of an untimed one, or bench fails."""
+        lists = ["--length", "65,200", "--batch", "1,3", "-@", "1,2"]
+        rows = self.bench("-m", TINY, "--what", "train", *lists, "--repeats", 1)
+        (forward,) = self.bench("-m", TINY, "--length", 200, "--repeats", 1)
+        self.assertEqual(len(rows), 8)
+        for row in rows:
+            self.assertEqual(row["what"], "train")
+            for field in FIELDS:
+                self.assertIn(field, row)
+            self.assertAlmostEqual(row["gflops"] / (row["nt_per_s"] * row["flop_per_nt"] * 1e-9), 1, delta=1e-6)
+            self.assertTrue(0.5 < row["explained"] < 1.001, row)
+        self.assertTrue(2.5 < rows[-1]["flop_per_nt"] / forward["flop_per_nt"] < 3.5)
+        (row,) = self.bench("--preset", "2m", "--what", "train", "--length", 4096, "--repeats", 1)
+        self.assertAlmostEqual(row["flop_per_nt"] / 11.22e6, 1, delta=1e-3)
+
     def test_types(self):
         for isa in program.running_isas():
             result = self.ok(
@@ -131,9 +147,10 @@ class Bench(Case):
             self.assertAlmostEqual(row["fraction"] / (row["rate"] / row["peak"]), 1, delta=1e-6)
 
     def test_usage(self):
-        self.fails(2, "--what", "bench", "--what", "train")
+        self.fails(2, "--what", "bench", "--what", "learn")
         self.fails(2, "exclude", "bench", "--preset", "2m", "-m", TINY)
         self.fails(1, "none", "bench", "-m", "none")
+        self.fails(1, "reference", "bench", "-q", "-m", TINY, "--what", "train", "--gemm", "reference")
         self.fails(1, "needs .* MiB", "bench", "-q", "-m", TINY, "--length", 4096, "--max-memory", "1M")
 
 

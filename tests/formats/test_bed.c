@@ -52,6 +52,26 @@ static void test_forms(void **state)
     }
 }
 
+/* The fourth column, where there is one. */
+static void test_labels(void **state)
+{
+    (void)state;
+    static const char text[] = "a\t0\t1\na\t0\t1\tx y\t5\na 0 1 z 7\na\t0\t1\t\nb\t0\t1\n";
+    static const char *const labels[] = {NULL, "x y", "z", NULL, NULL};
+    bed_reader *bed;
+    struct bed_interval interval;
+    struct ldar_error error;
+    assert_ok(bed_open(file_write_text("labels", text), &bed, &error), &error);
+    for (size_t i = 0; i < sizeof labels / sizeof *labels; ++i) {
+        assert_ok(bed_next(bed, &interval, &error), &error);
+        assert_int_equal(interval.label != NULL, labels[i] != NULL);
+        if (labels[i]) {
+            assert_string_equal(interval.label, labels[i]);
+        }
+    }
+    bed_close(bed);
+}
+
 static void test_refusals(void **state)
 {
     (void)state;
@@ -132,6 +152,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_forms),
+        cmocka_unit_test(test_labels),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_nul_and_length),
         cmocka_unit_test(test_blocks),

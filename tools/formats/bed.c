@@ -172,6 +172,7 @@ static enum ldar_status parse_line(bed_reader *bed, struct bed_interval *interva
                       stream_name(bed->stream), bed->line, interval->start, interval->end);
     }
     interval->name = name;
+    interval->label = take_column(&rest, separators);
     interval->line = bed->line;
     return status;
 }

@@ -53,6 +53,11 @@ static int genome_compression(const char *path)
     return compression;
 }
 
+bool reference_is_sequential(const char *path)
+{
+    return genome_compression(path) == 1;
+}
+
 static enum ldar_status sync_and_rename(const char *from, const char *to, struct ldar_error *error)
 {
     const int descriptor = open(from, O_RDONLY | O_CLOEXEC);

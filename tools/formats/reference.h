@@ -19,6 +19,9 @@ typedef struct reference reference;
 LDAR_MUST_USE enum ldar_status reference_open(const char *path, const struct warnings *warnings, reference **reference,
                                               struct ldar_error *error);
 
+/* Whether the file is compressed in a way that has no random access, as gzip but for BGZF is. */
+bool reference_is_sequential(const char *path);
+
 /* Names and lengths of all contigs, in the genome's order; owned by the reference. */
 const struct contigs *reference_contigs(const reference *reference);
 

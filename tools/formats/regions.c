@@ -193,8 +193,7 @@ static bool parse_position(const char **text, uint64_t *value)
     return parse_number(digits, count, value);
 }
 
-/* "FROM", "FROM-" or "FROM-TO", 1-based and closed; without TO up to `length`. */
-static bool parse_range(const char *text, uint64_t length, struct region *region)
+bool regions_parse_range(const char *text, uint64_t length, uint64_t *start, uint64_t *end)
 {
     uint64_t from, to = length;
     if (!parse_position(&text, &from)) {
@@ -203,8 +202,8 @@ static bool parse_range(const char *text, uint64_t length, struct region *region
     if (*text == '-' && *++text && (!parse_position(&text, &to) || *text)) {
         return false;
     }
-    region->start = from - 1;
-    region->end = to;
+    *start = from - 1;
+    *end = to;
     return from >= 1 && from <= to && to <= length;
 }
 
@@ -230,7 +229,7 @@ static enum ldar_status parse_part(reference *reference, const char *text, const
     }
     const struct contigs *contigs = reference_contigs(reference);
     const uint64_t length = contigs->lengths[region->contig];
-    if (!parse_range(colon + 1, length, region)) {
+    if (!regions_parse_range(colon + 1, length, &region->start, &region->end)) {
         return fail(error, LDAR_ERROR_ARGUMENT,
                     "region \"%.200s\": not NAME:FROM-TO with 1 <= FROM <= TO <= %" PRIu64
                     ", the length of \"%.200s\" in %s",
@@ -285,24 +284,33 @@ static enum ldar_status add_interval(struct regions *regions, const char *path, 
     return add(regions, (struct region){contig, interval->start, interval->end}, error);
 }
 
-static enum ldar_status add_intervals(struct regions *regions, bed_reader *bed, const char *path,
+static enum ldar_status add_intervals(struct regions *regions, bed_reader *bed, const char *path, const char *label,
                                       struct ldar_error *error)
 {
     struct bed_interval interval;
     enum ldar_status status;
     while (!(status = bed_next(bed, &interval, error)) && interval.name) {
-        status = add_interval(regions, path, &interval, error);
+        if (!label || (interval.label && strcmp(interval.label, label) == 0)) {
+            status = add_interval(regions, path, &interval, error);
+        }
         if (status) {
             return status;
         }
     }
     if (!status && regions->count == 0) {
-        status = fail(error, LDAR_ERROR_FORMAT, "%s: holds no interval", path);
+        status = fail(error, LDAR_ERROR_FORMAT, "%s: holds no interval%s%s", path, label ? " called " : "",
+                      label ? label : "");
     }
     return status;
 }
 
 enum ldar_status regions_from_bed(reference *reference, const char *path, source **out, struct ldar_error *error)
+{
+    return regions_from_bed_label(reference, path, NULL, out, error);
+}
+
+enum ldar_status regions_from_bed_label(reference *reference, const char *path, const char *label, source **out,
+                                        struct ldar_error *error)
 {
     struct regions *regions = NULL;
     bed_reader *bed;
@@ -310,7 +318,7 @@ enum ldar_status regions_from_bed(reference *reference, const char *path, source
     if (!status) {
         status = create(reference, &regions, error);
         if (!status) {
-            status = add_intervals(regions, bed, path, error);
+            status = add_intervals(regions, bed, path, label, error);
         }
         bed_close(bed);
     }

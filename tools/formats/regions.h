@@ -26,4 +26,11 @@ LDAR_MUST_USE enum ldar_status regions_parse(reference *reference, const char *c
 LDAR_MUST_USE enum ldar_status regions_from_bed(reference *reference, const char *path, source **regions,
                                                 struct ldar_error *error);
 
+/* Those of them whose fourth column is `label`; of all when that is NULL. */
+LDAR_MUST_USE enum ldar_status regions_from_bed_label(reference *reference, const char *path, const char *label,
+                                                      source **regions, struct ldar_error *error);
+
+/* "FROM", "FROM-" or "FROM-TO" of a sequence of `length`, as half-open bounds from 0; false for any other text. */
+bool regions_parse_range(const char *text, uint64_t length, uint64_t *start, uint64_t *end);
+
 #endif

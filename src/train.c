@@ -1,0 +1,508 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <ldar/train.h>
+
+#include "arguments.h"
+#include "model/gradient_tree.h"
+#include "model/model.h"
+#include "model/network.h"
+#include "status.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/*
+ * The runtime of training: a copy of a model's parameters in one array, its moments beside it, a device that computes
+ * with them, and the tree that sums up gradients. Everything that counts parameters here counts places in that array.
+ */
+enum stage_of_step { IDLE, ADDING };
+
+struct ldar_trainer {
+    struct ldar_trainer_options options; /* with every default filled in */
+    ldar_model *model;
+    struct ldar_network network;
+    struct ldar_gradient_tree *tree;
+    struct ldar_optimizer_part *part; /* (parameters) */
+    float *weights, *moment1, *moment2;
+    float *sum; /* of the last step's gradients */
+    size_t floats;
+    size_t max_bytes, host_bytes; /* in all; what is held here, but for gradients */
+    uint64_t steps;
+
+    enum stage_of_step state;
+    size_t micro_batches, first, count, added;
+    float *leaf;
+    size_t final; /* the leaf's numbers from here on are */
+
+    float *loss; /* (room) */
+    uint8_t *correct;
+    size_t room;
+};
+
+static double or_default(double value, double otherwise)
+{
+    return value < 0 ? 0 : value > 0 ? value : otherwise;
+}
+
+static enum ldar_status fill_options(ldar_trainer *trainer, const struct ldar_trainer_options *options,
+                                     const struct ldar_config *config, struct ldar_error *error)
+{
+    struct ldar_trainer_options *o = &trainer->options;
+    const struct ldar_trainer_options none = {.size = sizeof none, .context = {.size = sizeof none.context}};
+    *o = options ? *options : none;
+    if (o->size != sizeof *o)
+        return ldar_fail(error, LDAR_ERROR_ARGUMENT, "ldar_trainer_options.size is %zu, not %zu", o->size, sizeof *o);
+    if (!o->context.size)
+        o->context.size = sizeof o->context;
+    enum ldar_status status = ldar_context_options_check(&o->context, error);
+    if (status != LDAR_OK)
+        return status;
+    if (o->context.gemm != LDAR_GEMM_AUTO && o->context.gemm != LDAR_GEMM_PACKED)
+        return ldar_fail(error, LDAR_ERROR_UNSUPPORTED, "the GEMM \"%s\" does not train: choose auto or packed",
+                         ldar_gemm_name(o->context.gemm));
+    o->context.gemm = LDAR_GEMM_PACKED;
+    o->ratio = o->ratio == 0 ? 4 : o->ratio;
+    o->ratio_weight = or_default(o->ratio_weight, 0.03);
+    o->beta1 = or_default(o->beta1, 0.9);
+    o->beta2 = or_default(o->beta2, 0.95);
+    o->epsilon = or_default(o->epsilon, 1e-8);
+    o->decay = or_default(o->decay, 0.01);
+    o->clip = o->clip < 0 ? INFINITY : or_default(o->clip, 1);
+    o->outer_rate = or_default(o->outer_rate, sqrt(o->ratio) * config->stage[1].width / config->stage[0].width);
+    if (!(o->ratio > 1) || !isfinite(o->ratio))
+        return ldar_fail(error, LDAR_ERROR_ARGUMENT, "a ratio of %g is not above 1", o->ratio);
+    if (!(o->beta1 < 1) || !(o->beta2 < 1))
+        return ldar_fail(error, LDAR_ERROR_ARGUMENT, "beta1 and beta2, %g and %g, are not below 1", o->beta1, o->beta2);
+    if (!isfinite(o->ratio_weight + o->epsilon + o->decay + o->outer_rate) || isnan(o->clip))
+        return ldar_fail(error, LDAR_ERROR_ARGUMENT, "an option of the trainer is not finite");
+    return LDAR_OK;
+}
+
+/* ---- creation ---- */
+
+static float *numbers_new(size_t count)
+{
+    float *numbers = aligned_alloc(64, count * sizeof *numbers);
+    if (numbers)
+        memset(numbers, 0, count * sizeof *numbers);
+    return numbers;
+}
+
+static void widen(float *to, const void *from, enum ldar_dtype dtype, size_t count)
+{
+    const uint16_t *half = from;
+    if (dtype == LDAR_F32) {
+        memcpy(to, from, count * sizeof *to);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const uint32_t bits = (uint32_t)half[i] << 16;
+        memcpy(to + i, &bits, sizeof bits);
+    }
+}
+
+/* A model of floats in one block, with the numbers of another. */
+static enum ldar_status copy_model(const ldar_model *from, ldar_model **out, size_t *floats, struct ldar_error *error)
+{
+    ldar_model *model;
+    size_t bytes = 0;
+    enum ldar_status status = ldar_model_allocate(&from->parameters.config, &model, error);
+    *out = NULL;
+    if (status != LDAR_OK)
+        return status;
+    for (size_t i = 0; i < model->table.count; i++)
+        bytes += ldar_model_room(model->table.entry[i].count, LDAR_F32);
+    status = ldar_model_reserve(model, bytes, error);
+    if (status != LDAR_OK) {
+        ldar_model_destroy(model);
+        return status;
+    }
+    char *room = memset(model->block, 0, bytes);
+    for (size_t i = 0; i < model->table.count; i++) {
+        const struct ldar_parameter *parameter = &model->table.entry[i];
+        enum ldar_dtype dtype;
+        const void *data = ldar_parameter_data(&from->table.entry[i], &dtype);
+        widen((float *)(void *)room, data, dtype, parameter->count);
+        ldar_parameter_attach(parameter, room, LDAR_F32);
+        room += ldar_model_room(parameter->count, LDAR_F32);
+    }
+    ldar_parameters_tie(&model->parameters);
+    *floats = bytes / sizeof(float);
+    *out = model;
+    return LDAR_OK;
+}
+
+static const float *place_of(const struct ldar_parameter *parameter)
+{
+    enum ldar_dtype dtype;
+    return ldar_parameter_data(parameter, &dtype);
+}
+
+/* As published: biases, norms and the scan's own parameters do not decay. */
+static int decays(const char *name)
+{
+    static const char *const ends[] = {".bias", ".A_log", ".D", ".dt_bias"};
+    const size_t length = strlen(name);
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        if (length >= strlen(ends[i]) && !strcmp(name + length - strlen(ends[i]), ends[i]))
+            return 0;
+    return !strstr(name, "norm");
+}
+
+static void make_parts(ldar_trainer *trainer)
+{
+    for (size_t i = 0; i < trainer->model->table.count; i++) {
+        const struct ldar_parameter *parameter = &trainer->model->table.entry[i];
+        const size_t at = (size_t)(place_of(parameter) - trainer->weights);
+        trainer->part[i] = (struct ldar_optimizer_part){
+            .weight = trainer->weights + at,
+            .moment1 = trainer->moment1 + at,
+            .moment2 = trainer->moment2 + at,
+            .count = parameter->count,
+            .beta1 = (float)trainer->options.beta1,
+            .beta2 = (float)trainer->options.beta2,
+            .epsilon = (float)trainer->options.epsilon,
+            .decay = decays(parameter->name) ? (float)trainer->options.decay : 0,
+        };
+    }
+}
+
+/* What the device may take: all that the caller allows but what lies here. */
+static size_t device_limit(const ldar_trainer *trainer, size_t micro_batches)
+{
+    const size_t tree = ldar_gradient_tree_bytes(trainer->floats, trainer->options.peers, micro_batches);
+    const size_t held = trainer->host_bytes + tree;
+    return held < trainer->max_bytes ? trainer->max_bytes - held : 1;
+}
+
+static enum ldar_status make(ldar_trainer *trainer, const ldar_model *model, struct ldar_error *error)
+{
+    enum ldar_status status = copy_model(model, &trainer->model, &trainer->floats, error);
+    if (status != LDAR_OK)
+        return status;
+    trainer->weights = trainer->model->block;
+    trainer->moment1 = numbers_new(trainer->floats);
+    trainer->moment2 = numbers_new(trainer->floats);
+    trainer->part = calloc(trainer->model->table.count, sizeof *trainer->part);
+    if (!trainer->moment1 || !trainer->moment2 || !trainer->part)
+        return ldar_fail_memory(error, 2 * trainer->floats * sizeof(float), "the moments of the optimiser");
+    trainer->host_bytes = 3 * trainer->floats * sizeof(float);
+    make_parts(trainer);
+    status = ldar_gradient_tree_create(trainer->floats, trainer->options.peers, &trainer->tree, error);
+    if (status != LDAR_OK)
+        return status;
+    trainer->max_bytes = trainer->options.context.max_bytes ? trainer->options.context.max_bytes : SIZE_MAX;
+    struct ldar_context_options context = trainer->options.context;
+    context.max_bytes = trainer->max_bytes == SIZE_MAX ? 0 : device_limit(trainer, 1);
+    trainer->network.backend = &ldar_cpu_backend;
+    trainer->network.config = ldar_model_config(trainer->model);
+    return trainer->network.backend->create(ldar_model_parameters(trainer->model), &context, 1,
+                                            &trainer->network.device, error);
+}
+
+enum ldar_status ldar_trainer_create(const ldar_model *model, const struct ldar_trainer_options *options,
+                                     ldar_trainer **out, struct ldar_error *error)
+{
+    if (!out)
+        return ldar_fail(error, LDAR_ERROR_ARGUMENT, "no place for the trainer");
+    *out = NULL;
+    if (!model)
+        return ldar_fail(error, LDAR_ERROR_ARGUMENT, "no model");
+    ldar_trainer *trainer = calloc(1, sizeof *trainer);
+    if (!trainer)
+        return ldar_fail_memory(error, sizeof *trainer, "a trainer");
+    enum ldar_status status = fill_options(trainer, options, ldar_model_config(model), error);
+    if (status == LDAR_OK)
+        status = make(trainer, model, error);
+    if (status == LDAR_OK)
+        *out = trainer;
+    else
+        ldar_trainer_destroy(trainer);
+    return status;
+}
+
+void ldar_trainer_destroy(ldar_trainer *trainer)
+{
+    if (!trainer)
+        return;
+    if (trainer->network.backend) {
+        ldar_network_release(&trainer->network);
+        trainer->network.backend->destroy(trainer->network.device);
+    }
+    ldar_gradient_tree_destroy(trainer->tree);
+    ldar_model_destroy(trainer->model);
+    free(trainer->moment1);
+    free(trainer->moment2);
+    free(trainer->part);
+    free(trainer->loss);
+    free(trainer->correct);
+    free(trainer);
+}
+
+/* ---- batches ---- */
+
+static enum ldar_status check(const ldar_trainer *trainer, const struct ldar_batch *batch, const uint8_t *labels,
+                              const struct ldar_boundaries *boundaries, const struct ldar_loss *loss,
+                              struct ldar_error *error)
+{
+    if (!trainer || !loss || !labels)
+        return ldar_fail(error, LDAR_ERROR_ARGUMENT, "no trainer, no labels, or no place for the loss");
+    if (boundaries->size != sizeof *boundaries)
+        return ldar_fail(error, LDAR_ERROR_ARGUMENT, "the size field of the boundaries is not set");
+    enum ldar_status status = ldar_batch_check(batch, error);
+    if (status != LDAR_OK)
+        return status;
+    const size_t total = batch->offsets[batch->sequences];
+    if (total == 0)
+        return ldar_fail(error, LDAR_ERROR_ARGUMENT, "a batch without nucleotides has no loss");
+    for (size_t i = 0; i < total; i++)
+        if (labels[i] > LDAR_T && labels[i] != LDAR_UNLABELLED)
+            return ldar_fail(error, LDAR_ERROR_ARGUMENT, "label %u at nucleotide %zu of the batch is no base (0 to 3)",
+                             labels[i], i);
+    return LDAR_OK;
+}
+
+/* Room on host and device. At half as many chunks as nucleotides even the least must fit. */
+static enum ldar_status reserve(ldar_trainer *trainer, const struct ldar_batch *batch, struct ldar_error *error)
+{
+    const size_t total = batch->offsets[batch->sequences];
+    const size_t micro_batches = trainer->state == ADDING ? trainer->micro_batches : 1;
+    size_t rows[LDAR_MAX_STAGES], some = total;
+    for (size_t s = 0; s < LDAR_MAX_STAGES; s++, some = (some + 1) / 2)
+        rows[s] = some;
+    const size_t least = trainer->network.backend->bytes(trainer->network.device, rows);
+    if (trainer->max_bytes != SIZE_MAX && least > device_limit(trainer, micro_batches))
+        return ldar_fail(error, LDAR_ERROR_MEMORY,
+                         "training on %zu nucleotides at once needs %zu MiB, more than the %zu MiB allowed: choose a "
+                         "shorter window or fewer sequences",
+                         total, (least + trainer->max_bytes - device_limit(trainer, micro_batches)) >> 20,
+                         trainer->max_bytes >> 20);
+    if (total > trainer->room) {
+        free(trainer->loss);
+        free(trainer->correct);
+        trainer->loss = malloc(total * sizeof *trainer->loss);
+        trainer->correct = malloc(total);
+        trainer->room = trainer->loss && trainer->correct ? total : 0;
+        if (!trainer->room)
+            return ldar_fail_memory(error, 5 * total, "the losses of a batch");
+    }
+    return ldar_network_reserve(&trainer->network, total, batch->sequences, error);
+}
+
+static struct ldar_objective objective_of(const ldar_trainer *trainer, const uint8_t *labels, double scale)
+{
+    return (struct ldar_objective){
+        .labels = labels,
+        .ratio = trainer->options.ratio,
+        .ratio_weight = trainer->options.ratio_weight,
+        .scale = scale,
+        .loss = trainer->loss,
+        .correct = trainer->correct,
+    };
+}
+
+enum ldar_status ldar_trainer_evaluate(ldar_trainer *trainer, const struct ldar_batch *batch, const uint8_t *labels,
+                                       const struct ldar_boundaries *boundaries, struct ldar_loss *loss,
+                                       struct ldar_error *error)
+{
+    const struct ldar_boundaries learned = {.size = sizeof learned};
+    boundaries = boundaries ? boundaries : &learned;
+    enum ldar_status status = check(trainer, batch, labels, boundaries, loss, error);
+    if (status == LDAR_OK && trainer->state != IDLE)
+        status = ldar_fail(error, LDAR_ERROR_ARGUMENT, "a step has begun: end it before evaluating");
+    if (status == LDAR_OK)
+        status = reserve(trainer, batch, error);
+    if (status != LDAR_OK)
+        return status;
+    const struct ldar_objective objective = objective_of(trainer, labels, 1);
+    ldar_network_learn(&trainer->network, batch, boundaries, &objective, NULL, loss);
+    return LDAR_OK;
+}
+
+/* ---- a step ---- */
+
+enum ldar_status ldar_trainer_begin(ldar_trainer *trainer, size_t micro_batches, size_t *first, size_t *count,
+                                    struct ldar_error *error)
+{
+    if (!trainer || micro_batches == 0)
+        return ldar_fail(error, LDAR_ERROR_ARGUMENT, "no trainer, or a step without micro-batches");
+    if (trainer->state != IDLE)
+        return ldar_fail(error, LDAR_ERROR_ARGUMENT, "a step has begun already");
+    enum ldar_status status =
+        ldar_gradient_tree_begin(trainer->tree, micro_batches, &trainer->first, &trainer->count, error);
+    if (status != LDAR_OK)
+        return status;
+    trainer->state = ADDING;
+    trainer->micro_batches = micro_batches;
+    trainer->added = 0;
+    if (first)
+        *first = trainer->first;
+    if (count)
+        *count = trainer->count;
+    return LDAR_OK;
+}
+
+/* Gradients become final from the end of the array to its beginning. */
+static void told_final(void *own, size_t first)
+{
+    ldar_trainer *trainer = own;
+    if (first < trainer->final)
+        ldar_gradient_tree_ready(trainer->tree, first, trainer->final - first);
+    trainer->final = first < trainer->final ? first : trainer->final;
+}
+
+enum ldar_status ldar_trainer_add(ldar_trainer *trainer, const struct ldar_batch *batch, const uint8_t *labels,
+                                  const struct ldar_boundaries *boundaries, struct ldar_loss *loss,
+                                  struct ldar_error *error)
+{
+    const struct ldar_boundaries learned = {.size = sizeof learned};
+    boundaries = boundaries ? boundaries : &learned;
+    enum ldar_status status = check(trainer, batch, labels, boundaries, loss, error);
+    if (status == LDAR_OK && (trainer->state != ADDING || trainer->added == trainer->count))
+        status = ldar_fail(error, LDAR_ERROR_ARGUMENT, "no step has begun that lacks another micro-batch");
+    if (status == LDAR_OK)
+        status = reserve(trainer, batch, error);
+    if (status != LDAR_OK)
+        return status;
+    trainer->leaf = ldar_gradient_tree_leaf(trainer->tree);
+    if (!trainer->leaf)
+        return ldar_fail_memory(error, trainer->floats * sizeof(float), "the gradient of a micro-batch");
+    trainer->final = trainer->floats;
+    const struct ldar_gradient_sink sink = {trainer->weights, trainer->leaf, told_final, trainer};
+    const struct ldar_objective objective = objective_of(trainer, labels, 1 / (double)trainer->micro_batches);
+    ldar_network_learn(&trainer->network, batch, boundaries, &objective, &sink, loss);
+    trainer->added++;
+    return LDAR_OK;
+}
+
+/* The first parameter whose gradient is not finite; NULL: none. */
+static const char *first_broken(ldar_trainer *trainer)
+{
+    for (size_t i = 0; i < trainer->model->table.count; i++) {
+        double squares;
+        trainer->network.backend->sum_squares(trainer->network.device, trainer->part[i].gradient,
+                                              trainer->part[i].count, &squares);
+        if (!isfinite(squares))
+            return trainer->model->table.entry[i].name;
+    }
+    return NULL;
+}
+
+static void update(ldar_trainer *trainer, double rate, double norm)
+{
+    const struct ldar_trainer_options *o = &trainer->options;
+    const double shrink = o->clip / (norm + 1e-6), t = (double)++trainer->steps;
+    for (size_t i = 0; i < trainer->model->table.count; i++) {
+        struct ldar_optimizer_part *part = &trainer->part[i];
+        const int inner = strstr(trainer->model->table.entry[i].name, ".main_network.") != NULL;
+        part->scale = shrink < 1 ? (float)shrink : 1;
+        part->rate = (float)(inner ? rate : rate * o->outer_rate);
+        part->correction1 = (float)(1 / (1 - pow(o->beta1, t)));
+        part->correction2 = (float)(1 / (1 - pow(o->beta2, t)));
+    }
+    trainer->network.backend->optimize(trainer->network.device, trainer->part, trainer->model->table.count);
+    trainer->network.backend->refresh(trainer->network.device);
+}
+
+enum ldar_status ldar_trainer_step(ldar_trainer *trainer, double rate, struct ldar_step *step, struct ldar_error *error)
+{
+    if (!trainer || !step)
+        return ldar_fail(error, LDAR_ERROR_ARGUMENT, "no trainer, or no place for what the step did");
+    if (trainer->state != ADDING || trainer->added < trainer->count)
+        return ldar_fail(error, LDAR_ERROR_ARGUMENT, "the step lacks %zu micro-batches",
+                         trainer->state == ADDING ? trainer->count - trainer->added : 1);
+    if (!(rate >= 0) || !isfinite(rate))
+        return ldar_fail(error, LDAR_ERROR_ARGUMENT, "a rate of %g", rate);
+    enum ldar_status status = ldar_gradient_tree_finish(trainer->tree, &trainer->sum, error);
+    trainer->state = IDLE;
+    if (status != LDAR_OK)
+        return status;
+    double squares;
+    trainer->network.backend->sum_squares(trainer->network.device, trainer->sum, trainer->floats, &squares);
+    for (size_t i = 0; i < trainer->model->table.count; i++)
+        trainer->part[i].gradient = trainer->sum + (trainer->part[i].weight - trainer->weights);
+    *step = (struct ldar_step){.gradient_norm = sqrt(squares)};
+    step->skipped = !isfinite(squares);
+    if (step->skipped)
+        step->tensor = first_broken(trainer);
+    else
+        update(trainer, rate, step->gradient_norm);
+    return LDAR_OK;
+}
+
+/* ---- what it holds ---- */
+
+uint64_t ldar_trainer_steps(const ldar_trainer *trainer)
+{
+    return trainer->steps;
+}
+
+void ldar_trainer_set_steps(ldar_trainer *trainer, uint64_t steps)
+{
+    trainer->steps = steps;
+}
+
+size_t ldar_trainer_tensors(const ldar_trainer *trainer)
+{
+    return trainer->model->table.count;
+}
+
+void ldar_trainer_tensor(const ldar_trainer *trainer, size_t index, struct ldar_trainer_tensor *tensor)
+{
+    const struct ldar_parameter *parameter = &trainer->model->table.entry[index];
+    const struct ldar_optimizer_part *part = &trainer->part[index];
+    *tensor = (struct ldar_trainer_tensor){
+        .name = parameter->name,
+        .rank = parameter->rank,
+        .shape = {parameter->shape[0], parameter->shape[1], parameter->shape[2]},
+        .count = parameter->count,
+        .weight = part->weight,
+        .moment1 = part->moment1,
+        .moment2 = part->moment2,
+        .gradient = part->gradient,
+    };
+}
+
+void ldar_trainer_refresh(ldar_trainer *trainer)
+{
+    trainer->network.backend->refresh(trainer->network.device);
+}
+
+enum ldar_status ldar_trainer_model(const ldar_trainer *trainer, ldar_model **model, struct ldar_error *error)
+{
+    size_t floats;
+    if (!trainer || !model)
+        return ldar_fail(error, LDAR_ERROR_ARGUMENT, "no trainer, or no place for the model");
+    return copy_model(trainer->model, model, &floats, error);
+}
+
+enum ldar_isa ldar_trainer_isa(const ldar_trainer *trainer)
+{
+    return trainer->network.backend->isa(trainer->network.device);
+}
+
+enum ldar_dtype ldar_trainer_dtype(const ldar_trainer *trainer)
+{
+    return trainer->network.backend->dtype(trainer->network.device);
+}
+
+int ldar_trainer_threads(const ldar_trainer *trainer)
+{
+    return trainer->network.backend->threads(trainer->network.device);
+}
+
+const char *ldar_trainer_gemm(const ldar_trainer *trainer)
+{
+    return trainer->network.backend->gemm(trainer->network.device);
+}
+
+void ldar_trainer_profile(const ldar_trainer *trainer, struct ldar_profile *profile)
+{
+    trainer->network.backend->profile(trainer->network.device, profile);
+    profile->peak_bytes += trainer->host_bytes + ldar_gradient_tree_bytes(trainer->floats, trainer->options.peers, 1);
+}
+
+void ldar_trainer_reset_profile(ldar_trainer *trainer)
+{
+    trainer->network.backend->reset_profile(trainer->network.device);
+}

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * rank words | sums | run PATIENCE: one process of a job, started by an MPI launcher. `words` gathers and broadcasts;
+ * `sums` compares the bits of many sums; `run` makes steps until it is stopped, and says which process each rank is.
+ */
+#include <ldar/peers.h>
+
+#include "summed.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { FAILED = 1, LOST = 3 };
+
+static void lost(void *user, ldar_peers *peers, const char *message)
+{
+    (void)user;
+    fprintf(stderr, "lost: %s\n", message);
+    ldar_peers_end(peers, LOST);
+}
+
+/* Returns 0 when all is well in this rank. */
+static int sum(ldar_peers *peers, const struct summed *summed, size_t steps, struct random *random)
+{
+    struct ldar_gradient_tree *tree;
+    struct ldar_error error;
+    if (ldar_gradient_tree_create(summed->floats, peers, &tree, &error)) {
+        fprintf(stderr, "%s\n", error.message);
+        return FAILED;
+    }
+    const char *failure = NULL;
+    for (size_t step = 0; step < steps && !failure; step++)
+        failure = summed_step(tree, summed, random);
+    ldar_gradient_tree_destroy(tree);
+    if (failure)
+        fprintf(stderr, "rank %zu: %s\n", ldar_peers_rank(peers), failure);
+    return failure ? FAILED : 0;
+}
+
+static int sums(ldar_peers *peers)
+{
+    static const struct summed jobs[] = {
+        {.floats = 1, .micro_batches = 1},
+        {.floats = 1023, .micro_batches = 2, .pause = 300},
+        {.floats = 1500, .micro_batches = 3},
+        {.floats = 40000, .micro_batches = 4, .pause = 1000},
+        {.floats = 40001, .micro_batches = 5, .pause = 100},
+        {.floats = 3000, .micro_batches = 7, .pause = 3000},
+        {.floats = 5000, .micro_batches = 13},
+        {.floats = 5000, .micro_batches = 16, .pause = 100},
+        {.floats = 1200000, .micro_batches = 4},
+        {.floats = 900000, .micro_batches = 6, .pause = 100},
+    };
+    struct random random = random_start(random_seed() + 1000 * ldar_peers_rank(peers));
+    int failed = 0;
+    for (size_t j = 0; j < sizeof jobs / sizeof *jobs && !failed; j++)
+        failed = sum(peers, &jobs[j], jobs[j].floats < 100000 ? 5 : 2, &random);
+    return failed;
+}
+
+/* What every rank knows of all, and what rank 0 says, is the same everywhere. */
+static int words(ldar_peers *peers)
+{
+    enum { MOST = 64 };
+    size_t own = 10 + ldar_peers_rank(peers), all[MOST], told[1000];
+    if (ldar_peers_ranks(peers) > MOST || ldar_peers_gather(peers, &own, sizeof own, all, NULL))
+        return FAILED;
+    for (size_t r = 0; r < ldar_peers_ranks(peers); r++)
+        if (all[r] != 10 + r)
+            return FAILED;
+    for (size_t i = 0; i < 1000; i++)
+        told[i] = ldar_peers_rank(peers) ? 0 : i * i;
+    if (ldar_peers_broadcast(peers, told, sizeof told, NULL))
+        return FAILED;
+    for (size_t i = 0; i < 1000; i++)
+        if (told[i] != i * i)
+            return FAILED;
+    return 0;
+}
+
+static int run(ldar_peers *peers)
+{
+    const struct summed summed = {.floats = 300000, .micro_batches = 5, .pause = 1000};
+    struct random random = random_start(ldar_peers_rank(peers));
+    printf("rank %zu is process %ld\n", ldar_peers_rank(peers), (long)getpid());
+    fflush(stdout);
+    return sum(peers, &summed, (size_t)-1, &random);
+}
+
+int main(int argc, char **argv)
+{
+    struct ldar_error error;
+    ldar_peers *peers;
+    const int running = argc == 3 && !strcmp(argv[1], "run");
+    const struct ldar_peers_options options = {
+        .size = sizeof options, .patience = running ? strtod(argv[2], NULL) : 0, .lost = lost};
+    const int summing = argc == 2 && !strcmp(argv[1], "sums");
+    if (!running && !summing && (argc != 2 || strcmp(argv[1], "words") != 0)) {
+        fprintf(stderr, "usage: rank words | sums | run PATIENCE\n");
+        return 2;
+    }
+    if (ldar_peers_join(&options, &peers, &error)) {
+        fprintf(stderr, "%s\n", error.message);
+        return FAILED;
+    }
+    int failed = running ? run(peers) : summing ? sums(peers) : words(peers);
+    if (!failed)
+        printf("rank %zu of %zu: well\n", ldar_peers_rank(peers), ldar_peers_ranks(peers));
+    if (failed)
+        ldar_peers_end(peers, failed);
+    ldar_peers_leave(peers);
+    return failed;
+}

@@ -1,0 +1,563 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "pretrain.h"
+#include "interrupt.h"
+#include "message.h"
+#include "report.h"
+
+#include "formats/members.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SKIPPED_MOST = 8, COLLAPSED_STEPS = 200, STATE_TEXT = 512 };
+
+static const double compression_least = 1.05, compression_most = 50;
+static const double checkpoint_seconds = 600; /* what a crash may cost where nobody said otherwise */
+
+/* ---- batches ---- */
+
+/* The sequences of a micro-batch, and what was found for each that this process and the others have computed. */
+struct work {
+    struct ldar_batch batch;
+    uint8_t *ids, *labels;
+    size_t *offsets;
+    struct ldar_loss *own, *all; /* (share), (ranks, share) */
+    size_t share;
+};
+
+static void work_free(struct work *work)
+{
+    free(work->ids);
+    free(work->labels);
+    free(work->offsets);
+    free(work->own);
+    free(work->all);
+}
+
+static size_t shares(size_t count, size_t size)
+{
+    return (count + size - 1) / size;
+}
+
+static enum ldar_status work_make(const struct pretraining *training, struct work *work, struct ldar_error *error)
+{
+    const struct pretrain *settings = training->settings;
+    const size_t count = (size_t)settings->batch * (size_t)settings->window, ranks = ldar_peers_ranks(training->peers);
+    const size_t tests = shares(corpus_summary(training->corpus).validation, (size_t)settings->batch);
+    const size_t most = tests > settings->accumulate ? tests : (size_t)settings->accumulate;
+    *work = (struct work){.ids = malloc(count), .labels = malloc(count), .share = shares(most, ranks)};
+    work->offsets = malloc(((size_t)settings->batch + 1) * sizeof *work->offsets);
+    work->own = calloc(work->share, sizeof *work->own);
+    work->all = calloc(work->share * ranks, sizeof *work->all);
+    if (!work->ids || !work->labels || !work->offsets || !work->own || !work->all) {
+        work_free(work);
+        return fail(error, LDAR_ERROR_MEMORY, "no memory for a batch of %zu nucleotides", count);
+    }
+    work->offsets[0] = 0;
+    return LDAR_OK;
+}
+
+static void work_begin(struct work *work)
+{
+    work->batch = (struct ldar_batch){work->ids, work->offsets, 0};
+}
+
+/* Masks the `count` nucleotides that stand behind the last sequence, and makes them one. */
+static void work_add(struct work *work, size_t count, double rate, uint64_t seed, uint64_t step, uint64_t sample)
+{
+    const size_t at = work->offsets[work->batch.sequences];
+    ldar_mask(work->ids + at, work->labels + at, count, rate, seed, step, sample);
+    work->offsets[++work->batch.sequences] = at + count;
+}
+
+/* ---- sums ---- */
+
+struct sums {
+    double loss, mlm, ratio;                     /* of micro-batches */
+    double cross_entropy;                        /* of labelled positions */
+    double positions, labelled, correct, chunks; /* of the outermost stage */
+    size_t batches;
+};
+
+static void add_loss(struct sums *sums, const struct ldar_loss *loss)
+{
+    sums->loss += loss->loss;
+    sums->mlm += loss->mlm;
+    sums->ratio += loss->ratio;
+    sums->cross_entropy += loss->mlm * (double)loss->labelled;
+    sums->positions += (double)loss->positions;
+    sums->labelled += (double)loss->labelled;
+    sums->correct += (double)loss->correct;
+    sums->chunks += (double)loss->chunks[0];
+    sums->batches++;
+}
+
+static double compression(const struct sums *sums)
+{
+    return sums->chunks > 0 ? sums->positions / sums->chunks : NAN;
+}
+
+struct number {
+    char text[32];
+};
+
+/* As JSON has it, which knows no NaN. */
+static struct number number(double value)
+{
+    struct number number = {"null"};
+    if (isfinite(value))
+        snprintf(number.text, sizeof number.text, "%.9g", value);
+    return number;
+}
+
+/* ---- a step ---- */
+
+/* The i-th micro-batch of a step. Masks of step 0 are those of validation. */
+static void draw(const struct pretraining *training, uint64_t i, struct work *work)
+{
+    const struct pretrain *settings = training->settings;
+    const uint64_t seed = settings->common.seed, step = training->state.step;
+    work_begin(work);
+    for (uint64_t s = 0; s < settings->batch; s++) {
+        const uint64_t sample = i * settings->batch + s;
+        const size_t count =
+            corpus_draw(training->corpus, seed, step, sample, work->ids + work->offsets[work->batch.sequences]);
+        work_add(work, count, settings->mask, seed, step + 1, sample);
+    }
+}
+
+/* What all processes have found, in work->all. */
+static enum ldar_status share_losses(const struct pretraining *training, struct work *work, struct ldar_error *error)
+{
+    return ldar_peers_gather(training->peers, work->own, work->share * sizeof *work->own, work->all, error);
+}
+
+/* In the order of batches, so that sums are the same for any number of processes. */
+static void add_losses(const struct pretraining *training, const struct work *work, struct sums *sums)
+{
+    const size_t ranks = ldar_peers_ranks(training->peers), batches = (size_t)training->settings->accumulate;
+    for (size_t r = 0; r < ranks; r++)
+        for (size_t i = 0; i < (r + 1) * batches / ranks - r * batches / ranks; i++)
+            add_loss(sums, &work->all[r * work->share + i]);
+}
+
+/* Processes that work together finish what they have begun; one that is alone can leave at once. */
+static int leaves(const struct pretraining *training)
+{
+    return !training->peers && interrupt_noted();
+}
+
+/* A step that a signal breaks off leaves no trace: *done is then 0. */
+static enum ldar_status compute_step(struct pretraining *training, struct work *work, double rate, struct sums *sums,
+                                     struct ldar_step *step, int *done, struct ldar_error *error)
+{
+    const struct pretrain *settings = training->settings;
+    size_t first, count;
+    enum ldar_status status =
+        ldar_trainer_begin(training->trainer, (size_t)settings->accumulate, &first, &count, error);
+    *done = 0;
+    for (size_t i = first; i < first + count && status == LDAR_OK; i++) {
+        if (leaves(training))
+            return LDAR_OK;
+        draw(training, i, work);
+        status = ldar_trainer_add(training->trainer, &work->batch, work->labels, &training->boundaries,
+                                  &work->own[i - first], error);
+    }
+    if (status == LDAR_OK)
+        status = ldar_trainer_step(training->trainer, rate, step, error);
+    if (status == LDAR_OK)
+        status = share_losses(training, work, error);
+    if (status == LDAR_OK)
+        add_losses(training, work, sums);
+    *done = status == LDAR_OK;
+    return status;
+}
+
+static enum ldar_status log_step(struct pretraining *training, const struct sums *sums, const struct ldar_step *step,
+                                 double rate, double seconds, struct ldar_error *error)
+{
+    const double batches = (double)sums->batches;
+    char skipped[300] = "";
+    if (step->skipped)
+        snprintf(skipped, sizeof skipped, ", \"skipped\": \"%.256s\"", step->tensor ? step->tensor : "loss");
+    return run_log(training->run, error,
+                   "{\"step\": %" PRIu64 ", \"loss\": %s, \"mlm\": %s, \"ratio_loss\": %s, \"compression\": %s, "
+                   "\"rate\": %s, \"gradient_norm\": %s%s, \"nt_per_s\": %s}",
+                   training->state.step, number(sums->loss / batches).text, number(sums->mlm / batches).text,
+                   number(sums->ratio / batches).text, number(compression(sums)).text, number(rate).text,
+                   number(step->gradient_norm).text, skipped, number(sums->positions / seconds).text);
+}
+
+/* A step whose gradient is not finite has left the weights alone; many in a row are the end. */
+static enum ldar_status guard_step(struct pretraining *training, const struct ldar_step *step, struct ldar_error *error)
+{
+    struct pretrain_state *state = &training->state;
+    const char *tensor = step->tensor ? step->tensor : "the loss";
+    state->skipped_in_a_row = step->skipped ? state->skipped_in_a_row + 1 : 0;
+    if (!step->skipped)
+        return LDAR_OK;
+    state->skipped++;
+    say_warning("step %" PRIu64 " is skipped: the gradient of %s is not finite (%" PRIu64 " skipped so far)",
+                state->step, tensor, state->skipped);
+    if (state->skipped_in_a_row < SKIPPED_MOST)
+        return LDAR_OK;
+    training->agreed = 1;
+    return fail(error, LDAR_ERROR_ARGUMENT,
+                "step %" PRIu64
+                ": the gradient of %s is not finite, as in the %d steps before: a lower --rate may help; "
+                "%s/checkpoints holds the last good state",
+                state->step, tensor, SKIPPED_MOST - 1, training->run->folder);
+}
+
+static void guard_compression(struct pretraining *training, double value)
+{
+    struct pretrain_state *state = &training->state;
+    const int odd = value < compression_least || value > compression_most;
+    state->collapsed = odd && training->boundaries.every == 0 ? state->collapsed + 1 : 0;
+    if (state->collapsed == COLLAPSED_STEPS)
+        say_warning("for %d steps a token has had %.3g nucleotides: the router has collapsed; a lower --rate, another "
+                    "--ratio, or --boundaries every:4 helps",
+                    COLLAPSED_STEPS, value);
+}
+
+static enum ldar_status train_step(struct pretraining *training, struct work *work, double *nucleotides,
+                                   struct ldar_error *error)
+{
+    const struct pretrain *settings = training->settings;
+    struct pretrain_state *state = &training->state;
+    const double rate =
+        settings->rate * ldar_schedule(state->step, settings->steps, settings->warmup_steps, settings->decay_steps);
+    const double started = seconds_now();
+    struct sums sums = {0};
+    struct ldar_step step;
+    int done;
+    enum ldar_status status = compute_step(training, work, rate, &sums, &step, &done, error);
+    if (status != LDAR_OK || !done)
+        return status;
+    state->step++;
+    *nucleotides += sums.positions;
+    progress_remark("step %" PRIu64 "/%" PRIu64 ", loss %.4f, %.2f nt/token", state->step, settings->steps,
+                    sums.mlm / (double)sums.batches, compression(&sums));
+    if (ranks_first(training->peers))
+        status = log_step(training, &sums, &step, rate, seconds_now() - started, error);
+    guard_compression(training, compression(&sums));
+    return status == LDAR_OK ? guard_step(training, &step, error) : status;
+}
+
+/* ---- validation ---- */
+
+static int validation_due(const struct pretraining *training)
+{
+    const struct pretrain_state *state = &training->state;
+    const uint64_t every = training->settings->validate_every;
+    return corpus_summary(training->corpus).validation > 0 && state->step > 0 && state->validated != state->step
+           && (state->step % every == 0 || state->step == training->settings->steps);
+}
+
+static enum ldar_status sum_validation(struct pretraining *training, struct work *work, struct sums *sums,
+                                       struct ldar_error *error)
+{
+    const struct pretrain *settings = training->settings;
+    const size_t windows = corpus_summary(training->corpus).validation, size = (size_t)settings->batch;
+    const size_t ranks = ldar_peers_ranks(training->peers), batches = shares(windows, size);
+    enum ldar_status status = LDAR_OK;
+    for (size_t b = ldar_peers_rank(training->peers); b < batches && status == LDAR_OK && !leaves(training);
+         b += ranks) {
+        work_begin(work);
+        for (size_t i = b * size; i < windows && i < (b + 1) * size; i++) {
+            uint8_t *ids = work->ids + work->offsets[work->batch.sequences];
+            work_add(work, corpus_validation(training->corpus, i, ids), settings->mask, settings->common.seed, 0, i);
+        }
+        status = ldar_trainer_evaluate(training->trainer, &work->batch, work->labels, &training->boundaries,
+                                       &work->own[b / ranks], error);
+    }
+    if (status == LDAR_OK)
+        status = share_losses(training, work, error);
+    for (size_t b = 0; b < batches && status == LDAR_OK; b++)
+        add_loss(sums, &work->all[b % ranks * work->share + b / ranks]);
+    return status;
+}
+
+static enum ldar_status write_report(const struct pretraining *training, struct ldar_error *error)
+{
+    char log[RUN_PATH], page[RUN_PATH];
+    const char *name = strrchr(training->run->folder, '/');
+    return report_write(run_path(training->run, "log.jsonl", log), run_path(training->run, "report.html", page),
+                        name && name[1] ? name + 1 : training->run->folder, training->settings->common.command_line,
+                        training->settings->steps, error);
+}
+
+static enum ldar_status validate(struct pretraining *training, struct work *work, struct ldar_error *error)
+{
+    struct pretrain_state *state = &training->state;
+    struct sums sums = {0};
+    enum ldar_status status = sum_validation(training, work, &sums, error);
+    if (status != LDAR_OK || leaves(training))
+        return status;
+    const double loss = sums.cross_entropy / sums.labelled, accuracy = sums.correct / sums.labelled;
+    state->validated = state->step;
+    say_note("step %" PRIu64 ": validation loss %.4f, accuracy %.4f, %.2f nt/token", state->step, loss, accuracy,
+             compression(&sums));
+    if (!ranks_first(training->peers))
+        return LDAR_OK;
+    status =
+        run_log(training->run, error,
+                "{\"step\": %" PRIu64 ", \"validation_loss\": %s, \"validation_accuracy\": %s, "
+                "\"validation_compression\": %s, \"validation_positions\": %.0f}",
+                state->step, number(loss).text, number(accuracy).text, number(compression(&sums)).text, sums.labelled);
+    return status == LDAR_OK ? write_report(training, error) : status;
+}
+
+/* ---- checkpoints ---- */
+
+enum { GROUPS = 3 };
+
+/* The trainer's weights and moments as a checkpoint names them; the caller frees the array. NULL without memory. */
+static struct ldar_checkpoint_tensor *checkpoint_tensors(const ldar_trainer *trainer, size_t *count)
+{
+    static const char *const groups[GROUPS] = {"weight", "moment1", "moment2"};
+    const size_t tensors = ldar_trainer_tensors(trainer);
+    struct ldar_checkpoint_tensor *list = calloc(GROUPS * tensors, sizeof *list);
+    *count = GROUPS * tensors;
+    for (size_t i = 0; list && i < *count; i++) {
+        struct ldar_trainer_tensor tensor;
+        ldar_trainer_tensor(trainer, i % tensors, &tensor);
+        float *const data[GROUPS] = {tensor.weight, tensor.moment1, tensor.moment2};
+        list[i] = (struct ldar_checkpoint_tensor){
+            .group = groups[i / tensors], .name = tensor.name, .rank = tensor.rank, .data = data[i / tensors]};
+        memcpy(list[i].shape, tensor.shape, tensor.rank * sizeof *tensor.shape);
+    }
+    return list;
+}
+
+static void format_state(const struct pretraining *training, char text[STATE_TEXT])
+{
+    const struct pretrain_state *state = &training->state;
+    snprintf(
+        text, STATE_TEXT,
+        "{\"step\": %" PRIu64 ", \"updates\": %" PRIu64 ", \"skipped\": %" PRIu64 ", \"skipped_in_a_row\": %" PRIu64
+        ", \"collapsed\": %" PRIu64 ", \"validated\": %" PRIu64 ", \"data\": \"%016" PRIx64 "\", \"isa\": \"%s\"}",
+        state->step, ldar_trainer_steps(training->trainer), state->skipped, state->skipped_in_a_row, state->collapsed,
+        state->validated, corpus_summary(training->corpus).hash, ldar_isa_name(ldar_trainer_isa(training->trainer)));
+}
+
+static uint64_t state_number(const char *text, const char *key)
+{
+    double value;
+    return member_number(text, key, &value) ? (uint64_t)value : 0;
+}
+
+static enum ldar_status save_state(struct pretraining *training, const ldar_model *model, int background,
+                                   struct ldar_error *error)
+{
+    char state[STATE_TEXT];
+    size_t count;
+    const struct ldar_config *config = ldar_model_config(model);
+    const size_t length = ldar_config_format(config, NULL, 0);
+    char *text = malloc(length + 1);
+    struct ldar_checkpoint_tensor *tensors = checkpoint_tensors(training->trainer, &count);
+    enum ldar_status status;
+    if (!text || !tensors) {
+        status = fail(error, LDAR_ERROR_MEMORY, "no memory for a checkpoint");
+    } else {
+        ldar_config_format(config, text, length + 1);
+        format_state(training, state);
+        status = ldar_checkpoints_save(training->run->checkpoints, training->state.step, text, state, tensors, count,
+                                       background, error);
+    }
+    free(text);
+    free(tensors);
+    return status;
+}
+
+/*
+ * The state, and the weights as a model. The log is durable first: a state never knows of steps that the log has lost.
+ * Without --max-memory there is room for a copy, and training does not wait for the disk.
+ */
+static enum ldar_status checkpoint(struct pretraining *training, int last, struct ldar_error *error)
+{
+    const int background = !last && training->settings->common.max_memory == 0;
+    char path[RUN_PATH];
+    ldar_model *model;
+    enum ldar_status status = run_log_sync(training->run, error);
+    if (status == LDAR_OK)
+        status = ldar_trainer_model(training->trainer, &model, error);
+    if (status != LDAR_OK)
+        return status;
+    status = save_state(training, model, background, error);
+    if (status == LDAR_OK && last)
+        status = ldar_checkpoints_wait(training->run->checkpoints, error);
+    if (status == LDAR_OK)
+        status = ldar_model_save(model, LDAR_F32, run_path(training->run, "model.safetensors", path), error);
+    ldar_model_destroy(model);
+    return status;
+}
+
+static enum ldar_status fail_data(const struct pretraining *training, const char *state, struct ldar_error *error)
+{
+    char hash[32];
+    snprintf(hash, sizeof hash, "%016" PRIx64, corpus_summary(training->corpus).hash);
+    char *kept = member_string(state, "data");
+    const int same = kept && strcmp(kept, hash) == 0;
+    free(kept);
+    return same ? LDAR_OK
+                : fail(error, LDAR_ERROR_ARGUMENT,
+                       "%s was trained on other sequences: the genomes or BED files have changed since it began",
+                       training->run->folder);
+}
+
+static void compare_isa(const struct pretraining *training, const char *state)
+{
+    const char *now = ldar_isa_name(ldar_trainer_isa(training->trainer));
+    char *then = member_string(state, "isa");
+    if (then && strcmp(then, now) != 0)
+        say_warning(
+            "so far the run was computed with %s, from here on with %s: the last bits of its numbers differ from "
+            "those of a run on one machine",
+            then, now);
+    free(then);
+}
+
+enum ldar_status pretrain_restore(struct pretraining *training, struct ldar_error *error)
+{
+    struct ldar_checkpoint found;
+    size_t count;
+    struct ldar_checkpoint_tensor *tensors = checkpoint_tensors(training->trainer, &count);
+    enum ldar_status status = tensors ? ldar_checkpoints_load(training->run->checkpoints, tensors, count, &found, error)
+                                      : fail(error, LDAR_ERROR_MEMORY, "no memory for a checkpoint");
+    free(tensors);
+    if (status != LDAR_OK || found.generation == 0)
+        return status;
+    training->state = (struct pretrain_state){
+        .step = found.step,
+        .updates = state_number(found.state, "updates"),
+        .skipped = state_number(found.state, "skipped"),
+        .skipped_in_a_row = state_number(found.state, "skipped_in_a_row"),
+        .collapsed = state_number(found.state, "collapsed"),
+        .validated = state_number(found.state, "validated"),
+    };
+    ldar_trainer_set_steps(training->trainer, training->state.updates);
+    ldar_trainer_refresh(training->trainer);
+    compare_isa(training, found.state);
+    return fail_data(training, found.state, error);
+}
+
+/* ---- the run ---- */
+
+/* What a run remembers between two checkpoints. */
+struct pace {
+    uint64_t saved, saved_validated; /* of the last checkpoint */
+    double saved_at;
+    uint64_t first;     /* step that this process began with */
+    double nucleotides; /* that it has trained on */
+};
+
+static int checkpoint_due(const struct pretraining *training, const struct pace *pace)
+{
+    const uint64_t every = training->settings->checkpoint_every;
+    if (!ranks_first(training->peers) || training->state.step == pace->saved
+        || training->state.step == training->settings->steps)
+        return 0;
+    return every > 0 ? training->state.step % every == 0 : seconds_now() - pace->saved_at >= checkpoint_seconds;
+}
+
+/* A disk that is full for a while costs a checkpoint, and not the run. */
+static void checkpoint_in_passing(struct pretraining *training, struct pace *pace)
+{
+    struct ldar_error error;
+    if (checkpoint(training, 0, &error) != LDAR_OK)
+        say_warning("step %" PRIu64 ": a checkpoint is missing: %s; the run goes on, and the next is tried in its turn",
+                    training->state.step, error.message);
+    pace->saved = training->state.step;
+    pace->saved_validated = training->state.validated;
+    pace->saved_at = seconds_now();
+}
+
+static enum ldar_status train(struct pretraining *training, struct work *work, struct pace *pace,
+                              struct ldar_error *error)
+{
+    const uint64_t steps = training->settings->steps;
+    enum ldar_status status = LDAR_OK;
+    for (;;) {
+        if (validation_due(training))
+            status = validate(training, work, error);
+        if (status == LDAR_OK)
+            status = ranks_signal(training->peers, &training->stopped, error);
+        if (status != LDAR_OK || training->stopped || training->state.step == steps)
+            return status;
+        if (checkpoint_due(training, pace))
+            checkpoint_in_passing(training, pace);
+        status = train_step(training, work, &pace->nucleotides, error);
+        if (status != LDAR_OK)
+            return status;
+        progress_update(pace->nucleotides,
+                        (double)(training->state.step - pace->first) / (double)(steps - pace->first));
+    }
+}
+
+/* The last checkpoint of this process, and what else a reader of the folder expects. */
+static enum ldar_status finish(struct pretraining *training, const struct pace *pace, struct ldar_error *error)
+{
+    const struct pretrain_state *state = &training->state;
+    char path[RUN_PATH];
+    ldar_model *model;
+    enum ldar_status status = ldar_checkpoints_wait(training->run->checkpoints, error);
+    if (state->step == 0)
+        return status;
+    if (status != LDAR_OK || state->step != pace->saved || state->validated != pace->saved_validated)
+        status = checkpoint(training, 1, error);
+    else if ((status = ldar_trainer_model(training->trainer, &model, error)) == LDAR_OK) {
+        status = ldar_model_save(model, LDAR_F32, run_path(training->run, "model.safetensors", path), error);
+        ldar_model_destroy(model);
+    }
+    return status == LDAR_OK ? write_report(training, error) : status;
+}
+
+static void say_end(const struct pretraining *training, const struct pace *pace)
+{
+    const struct pretrain_state *state = &training->state;
+    const char *folder = training->run->folder;
+    struct ldar_profile profile;
+    ldar_trainer_profile(training->trainer, &profile);
+    if (state->step > pace->first)
+        progress_end(pace->nucleotides);
+    say_detail("GEMM %.3f s, scan %.3f s, attention %.3f s, other %.3f s, waiting %.3f s, summed over %d threads; at "
+               "most %zu MiB",
+               profile.gemm, profile.scan, profile.attention, profile.other, profile.waiting,
+               ldar_trainer_threads(training->trainer), profile.peak_bytes >> 20);
+    if (state->step == training->settings->steps)
+        say_note("wrote %s/model.safetensors and %s/report.html", folder, folder);
+    else
+        say_note("stopped after step %" PRIu64 " of %" PRIu64 "; this goes on: ldar pretrain --resume %s", state->step,
+                 training->settings->steps, folder);
+}
+
+enum exit_status pretrain_run(struct pretraining *training)
+{
+    struct pace pace = {.saved = training->state.step,
+                        .saved_validated = training->state.validated,
+                        .saved_at = seconds_now(),
+                        .first = training->state.step};
+    struct ldar_error error;
+    struct work work;
+    const int first = ranks_first(training->peers);
+    enum ldar_status status = work_make(training, &work, &error);
+    if (status != LDAR_OK)
+        return failed(&error);
+    if (first)
+        status = run_log_begin(training->run, training->state.step, &error);
+    if (status == LDAR_OK) {
+        progress_begin("nt");
+        status = train(training, &work, &pace, &error);
+    }
+    work_free(&work);
+    if (status == LDAR_OK && first)
+        status = finish(training, &pace, &error);
+    if (status != LDAR_OK)
+        return training->agreed && !first ? EXIT_FAILED : failed(&error);
+    if (first)
+        say_end(training, &pace);
+    return EXIT_DONE;
+}

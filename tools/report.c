@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "report.h"
+#include "chart.h"
+
+#include "formats/members.h"
+
+#include <ldar/version.h>
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { LOG_LINE = 1026 };
+
+/* What of the log is drawn. */
+enum series { LOSS, VALIDATION, COMPRESSION, VALIDATION_COMPRESSION, RATE, NORM, SPEED, SERIES };
+
+static const char *const keys[SERIES] = {
+    [LOSS] = "mlm",
+    [VALIDATION] = "validation_loss",
+    [COMPRESSION] = "compression",
+    [VALIDATION_COMPRESSION] = "validation_compression",
+    [RATE] = "rate",
+    [NORM] = "gradient_norm",
+    [SPEED] = "nt_per_s",
+};
+
+struct history {
+    struct curve curve[SERIES];
+    double last_step;
+    size_t skipped;
+};
+
+/* ---- the log ---- */
+
+static enum ldar_status read_line(struct history *history, const char *line, struct ldar_error *error)
+{
+    double step, value;
+    if (!member_number(line, "step", &step))
+        return LDAR_OK;
+    history->last_step = step;
+    history->skipped += member_find(line, "skipped") != NULL;
+    for (int i = 0; i < SERIES; i++)
+        if (member_number(line, keys[i], &value) && !curve_add(&history->curve[i], step, value))
+            return fail(error, LDAR_ERROR_MEMORY, "no memory for the report's curves");
+    return LDAR_OK;
+}
+
+static enum ldar_status read_log(struct history *history, const char *path, struct ldar_error *error)
+{
+    char line[LOG_LINE];
+    enum ldar_status status = LDAR_OK;
+    FILE *in = fopen(path, "r");
+    if (!in)
+        return fail(error, LDAR_ERROR_IO, "%s: cannot be opened: %s", path, strerror(errno));
+    for (int i = 0; i < SERIES; i++)
+        history->curve[i].name = i == VALIDATION || i == VALIDATION_COMPRESSION ? "validation" : "training";
+    while (status == LDAR_OK && fgets(line, sizeof line, in))
+        status = read_line(history, line, error);
+    if (status == LDAR_OK && ferror(in))
+        status = fail(error, LDAR_ERROR_IO, "%s: cannot be read: %s", path, strerror(errno));
+    fclose(in);
+    return status;
+}
+
+/* ---- the page ---- */
+
+static const char head[] =
+    "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+    "<meta name=\"viewport\" content=\"width=device-width\">\n<style>\n"
+    ":root { --ink: #1a1c1e; --faint: #6b7278; --rule: #e3e6e8; --paper: #fff; --first: #0b6e99; --second: #d9480f }\n"
+    "@media (prefers-color-scheme: dark) {\n"
+    " :root { --ink: #e8eaec; --faint: #9aa1a8; --rule: #33383d; --paper: #16181a; --first: #5cb8e0; --second: #ff9d66 "
+    "}\n"
+    "}\n"
+    "body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 2rem auto;\n"
+    " max-width: 760px; padding: 0 1rem }\n"
+    "h1 { font-size: 1.4rem; margin: 0 } code { color: var(--faint); overflow-wrap: anywhere }\n"
+    "table { border-collapse: collapse; margin: 1.2rem 0 } td { padding: 0.15rem 1.5rem 0.15rem 0 }\n"
+    "td + td { font-variant-numeric: tabular-nums } svg { display: block; width: 100%; margin: 1.2rem 0 }\n"
+    "svg text { font: 12px system-ui, sans-serif; fill: var(--faint) }\n"
+    "svg text.title { font-size: 14px; fill: var(--ink) }\n"
+    "path { fill: none; stroke-linejoin: round } path.grid { stroke: var(--rule) }\n"
+    "path.line { stroke: var(--first); stroke-width: 1.5 } path.band { fill: var(--first); opacity: 0.15 }\n"
+    "path.marks { stroke: var(--second); stroke-width: 1.5 } circle.marks { fill: var(--second) }\n"
+    "tspan.line { fill: var(--first) } tspan.marks { fill: var(--second) }\n"
+    "</style>\n";
+
+static enum ldar_status write_escaped(output *page, const char *text, struct ldar_error *error)
+{
+    enum ldar_status status = LDAR_OK;
+    for (; *text && status == LDAR_OK; text++) {
+        const char *escape = *text == '<' ? "&lt;" : *text == '>' ? "&gt;" : *text == '&' ? "&amp;" : NULL;
+        status = escape ? output_write(page, escape, strlen(escape), error) : output_write(page, text, 1, error);
+    }
+    return status;
+}
+
+static enum ldar_status write_head(output *page, const char *title, const char *command, struct ldar_error *error)
+{
+    enum ldar_status status = output_write(page, head, strlen(head), error);
+    const char *const parts[] = {"<title>", title,    "</title>\n</head>\n<body>\n<h1>", title, "</h1>\n<code>",
+                                 command,   "</code>"};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts && status == LDAR_OK; i++)
+        status = i % 2 ? write_escaped(page, parts[i], error) : output_write(page, parts[i], strlen(parts[i]), error);
+    return status;
+}
+
+static double last_of(const struct curve *curve)
+{
+    return curve->count > 0 ? curve->values[curve->count - 1] : NAN;
+}
+
+static double least_of(const struct curve *curve)
+{
+    double least = NAN;
+    for (size_t i = 0; i < curve->count; i++)
+        least = fmin(least, curve->values[i]);
+    return least;
+}
+
+/* The mean of the last hundredth of the steps, or of the last ten. */
+static double recent(const struct curve *curve)
+{
+    const size_t share = curve->count / 100 > 10 ? curve->count / 100 : 10;
+    const size_t count = share < curve->count ? share : curve->count;
+    double sum = 0;
+    for (size_t i = curve->count - count; i < curve->count; i++)
+        sum += curve->values[i];
+    return count > 0 ? sum / (double)count : NAN;
+}
+
+/* A row of the table; what is not known has none. */
+static enum ldar_status write_row(output *page, const char *name, int decimals, double value, struct ldar_error *error)
+{
+    return isnan(value) ? LDAR_OK
+                        : output_print(page, error, "<tr><td>%s</td><td>%.*f</td></tr>\n", name, decimals, value);
+}
+
+static enum ldar_status write_table(output *page, const struct history *history, double steps, struct ldar_error *error)
+{
+    const struct curve *curve = history->curve;
+    const struct {
+        const char *name;
+        int decimals;
+        double value;
+    } rows[] = {
+        {"steps", 0, history->last_step},
+        {"of", 0, steps},
+        {"masked loss, nats, mean of the last steps", 4, recent(&curve[LOSS])},
+        {"validation loss, last", 4, last_of(&curve[VALIDATION])},
+        {"validation loss, best", 4, least_of(&curve[VALIDATION])},
+        {"nucleotides per token", 4, recent(&curve[COMPRESSION])},
+        {"nucleotides per second", 0, recent(&curve[SPEED])},
+        {"steps skipped", 0, (double)history->skipped},
+    };
+    enum ldar_status status = output_print(page, error, "\n<table>\n");
+    for (size_t i = 0; i < sizeof rows / sizeof *rows && status == LDAR_OK; i++)
+        status = write_row(page, rows[i].name, rows[i].decimals, rows[i].value, error);
+    return status == LDAR_OK ? output_print(page, error, "</table>\n") : status;
+}
+
+static enum ldar_status write_charts(output *page, const struct history *history, double steps,
+                                     struct ldar_error *error)
+{
+    static const struct {
+        const char *title;
+        int curve, marks; /* enum series; -1: none */
+    } charts[] = {{"Masked loss, nats", LOSS, VALIDATION},
+                  {"Nucleotides per token", COMPRESSION, VALIDATION_COMPRESSION},
+                  {"Learning rate", RATE, -1},
+                  {"Norm of the gradient, before clipping", NORM, -1},
+                  {"Nucleotides per second", SPEED, -1}};
+    enum ldar_status status = LDAR_OK;
+    for (size_t i = 0; i < sizeof charts / sizeof *charts && status == LDAR_OK; i++)
+        status = chart_draw(page, charts[i].title, &history->curve[charts[i].curve],
+                            charts[i].marks < 0 ? NULL : &history->curve[charts[i].marks], steps, error);
+    return status;
+}
+
+static enum ldar_status write_page(output *page, const struct history *history, const char *title, const char *command,
+                                   double steps, struct ldar_error *error)
+{
+    enum ldar_status status = write_head(page, title, command, error);
+    if (status == LDAR_OK)
+        status = write_table(page, history, steps, error);
+    if (status == LDAR_OK)
+        status = write_charts(page, history, steps, error);
+    return status == LDAR_OK ? output_print(page, error, "<p>ldar %s</p>\n</body>\n</html>\n", ldar_version()) : status;
+}
+
+enum ldar_status report_write(const char *log, const char *path, const char *title, const char *command,
+                              unsigned long long steps, struct ldar_error *error)
+{
+    struct history history = {0};
+    output *page;
+    enum ldar_status status = read_log(&history, log, error);
+    if (status == LDAR_OK)
+        status = output_create(path, &page, error);
+    if (status == LDAR_OK) {
+        status = write_page(page, &history, title, command, (double)steps, error);
+        if (status == LDAR_OK)
+            status = output_commit(page, error);
+        else
+            output_abandon(page);
+    }
+    for (int i = 0; i < SERIES; i++)
+        curve_free(&history.curve[i]);
+    return status;
+}

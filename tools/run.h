@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LDAR_TOOLS_RUN_H
+#define LDAR_TOOLS_RUN_H
+
+#include "options.h"
+
+#include <ldar/checkpoint.h>
+
+/*
+ * The folder of a training run, RUN, and all that is written to it:
+ *
+ *   run.json            the options, from the first moment, and where the run was started
+ *   log.jsonl           a line for each step and each validation
+ *   checkpoints/        ldar/checkpoint.h
+ *   model.safetensors   the weights, as of the last checkpoint
+ *   report.html         curves of the log
+ *
+ * One process at a time writes to it: checkpoints/ is locked.
+ */
+struct run {
+    char *folder; /* as an absolute path */
+    FILE *log;
+    ldar_checkpoints *checkpoints;
+    char *command;            /* the line that the run was started with */
+    char **kept, **arguments; /* the options that run_settings read, and in the order that parsing gave them */
+};
+
+enum { RUN_PATH = 4096 };
+
+/* An error unless `folder` is not there, or is empty. */
+LDAR_MUST_USE enum ldar_status run_check_new(const char *folder, struct ldar_error *error);
+
+/*
+ * Makes the folder, which bears its name only once run.json is in it. `settings`: those of the command. On failure
+ * nothing is to be closed.
+ */
+LDAR_MUST_USE enum ldar_status run_create(const char *folder, const struct common *settings, struct run *run,
+                                          struct ldar_error *error);
+
+/* Opens a run that was begun, to write to it or, `writes` 0, to read its checkpoints alone. */
+LDAR_MUST_USE enum ldar_status run_open(const char *folder, int writes, struct run *run, struct ldar_error *error);
+
+/*
+ * Reads the options of a run into `settings` (command->settings bytes), and makes the folder that it was started in the
+ * current one, so that relative paths mean what they did. What `settings` points to is the run's.
+ */
+LDAR_MUST_USE enum ldar_status run_settings(struct run *run, const struct command *command, void *settings,
+                                            struct ldar_error *error);
+
+/* Opens the log behind the lines of steps up to `step`; what follows them is cut off. */
+LDAR_MUST_USE enum ldar_status run_log_begin(struct run *run, uint64_t step, struct ldar_error *error);
+
+/* A line of the log. */
+LDAR_MUST_USE enum ldar_status run_log(struct run *run, struct ldar_error *error, const char *format, ...)
+#if defined(__GNUC__)
+    __attribute__((format(printf, 3, 4)))
+#endif
+    ;
+
+/* Makes the log's lines durable. */
+LDAR_MUST_USE enum ldar_status run_log_sync(struct run *run, struct ldar_error *error);
+
+/* The path of a file in the folder. */
+const char *run_path(const struct run *run, const char *name, char path[RUN_PATH]);
+
+void run_close(struct run *run);
+
+/* For a run that took no step: removes the folder that run_create made, and closes. */
+void run_abandon(struct run *run);
+
+#endif
