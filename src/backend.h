@@ -40,6 +40,7 @@ struct ldar_gradient_sink {
     float *gradient;                        /* as weights */
     void (*final)(void *own, size_t first); /* told when all gradients from `first` on are final; or NULL */
     void *own;
+    size_t max_bytes; /* that the device may take in this pass, as `bytes` counts them; SIZE_MAX: any number */
 };
 
 /* Some numbers that AdamW moves alike. */

@@ -8,6 +8,7 @@
 #include "status.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,9 +40,15 @@ struct ldar_trainer {
     size_t room;
 };
 
+/* What an option of 0 stands for, and where a negative one means none. NaN stays, to be refused. */
 static double or_default(double value, double otherwise)
 {
-    return value < 0 ? 0 : value > 0 ? value : otherwise;
+    return value == 0 ? otherwise : value;
+}
+
+static double or_none(double value, double otherwise)
+{
+    return value < 0 ? 0 : or_default(value, otherwise);
 }
 
 static enum ldar_status fill_options(ldar_trainer *trainer, const struct ldar_trainer_options *options,
@@ -61,20 +68,23 @@ static enum ldar_status fill_options(ldar_trainer *trainer, const struct ldar_tr
         return ldar_fail(error, LDAR_ERROR_UNSUPPORTED, "the GEMM \"%s\" does not train: choose auto or packed",
                          ldar_gemm_name(o->context.gemm));
     o->context.gemm = LDAR_GEMM_PACKED;
-    o->ratio = o->ratio == 0 ? 4 : o->ratio;
-    o->ratio_weight = or_default(o->ratio_weight, 0.03);
+    o->ratio = or_default(o->ratio, 4);
+    o->ratio_weight = or_none(o->ratio_weight, 0.03);
     o->beta1 = or_default(o->beta1, 0.9);
     o->beta2 = or_default(o->beta2, 0.95);
     o->epsilon = or_default(o->epsilon, 1e-8);
-    o->decay = or_default(o->decay, 0.01);
+    o->decay = or_none(o->decay, 0.01);
     o->clip = o->clip < 0 ? INFINITY : or_default(o->clip, 1);
     o->outer_rate = or_default(o->outer_rate, sqrt(o->ratio) * config->stage[1].width / config->stage[0].width);
     if (!(o->ratio > 1) || !isfinite(o->ratio))
         return ldar_fail(error, LDAR_ERROR_ARGUMENT, "a ratio of %g is not above 1", o->ratio);
-    if (!(o->beta1 < 1) || !(o->beta2 < 1))
-        return ldar_fail(error, LDAR_ERROR_ARGUMENT, "beta1 and beta2, %g and %g, are not below 1", o->beta1, o->beta2);
-    if (!isfinite(o->ratio_weight + o->epsilon + o->decay + o->outer_rate) || isnan(o->clip))
-        return ldar_fail(error, LDAR_ERROR_ARGUMENT, "an option of the trainer is not finite");
+    if (!(o->beta1 >= 0 && o->beta1 < 1 && o->beta2 >= 0 && o->beta2 < 1))
+        return ldar_fail(error, LDAR_ERROR_ARGUMENT, "beta1 and beta2, %g and %g, are not between 0 and 1", o->beta1,
+                         o->beta2);
+    if (!(o->epsilon > 0 && o->outer_rate >= 0) || !isfinite(o->epsilon + o->outer_rate + o->ratio_weight + o->decay)
+        || isnan(o->clip))
+        return ldar_fail(error, LDAR_ERROR_ARGUMENT,
+                         "epsilon, outer_rate, ratio_weight, decay or clip is negative or not finite");
     return LDAR_OK;
 }
 
@@ -167,16 +177,37 @@ static void make_parts(ldar_trainer *trainer)
     }
 }
 
-/* What the device may take: all that the caller allows but what lies here. */
-static size_t device_limit(const ldar_trainer *trainer, size_t micro_batches)
+/* What is held here: weights, moments, and the gradients of the step at work. */
+static size_t held_bytes(const ldar_trainer *trainer)
 {
-    const size_t tree = ldar_gradient_tree_bytes(trainer->floats, trainer->options.peers, micro_batches);
-    const size_t held = trainer->host_bytes + tree;
-    return held < trainer->max_bytes ? trainer->max_bytes - held : 1;
+    const size_t micro_batches = trainer->micro_batches ? trainer->micro_batches : 1;
+    return trainer->host_bytes + ldar_gradient_tree_bytes(trainer->floats, trainer->options.peers, micro_batches);
+}
+
+/* What the device may take: all that the caller allows but what lies here. */
+static size_t device_limit(const ldar_trainer *trainer)
+{
+    const size_t held = held_bytes(trainer);
+    return trainer->max_bytes == SIZE_MAX ? SIZE_MAX : held < trainer->max_bytes ? trainer->max_bytes - held : 0;
+}
+
+/* Ranks whose weights or arithmetic differ would part at the first step. */
+static enum ldar_status agree(const ldar_trainer *trainer, struct ldar_error *error)
+{
+    struct ldar_model_info info;
+    char text[128] = {0};
+    if (!trainer->options.peers)
+        return LDAR_OK;
+    ldar_model_describe(trainer->model, &info);
+    snprintf(text, sizeof text, "%s %s %s", info.sha256, ldar_isa_name(ldar_trainer_isa(trainer)),
+             ldar_dtype_name(ldar_trainer_dtype(trainer)));
+    return ldar_peers_agree(trainer->options.peers, "model, instruction set or type of numbers", text, sizeof text,
+                            error);
 }
 
 static enum ldar_status make(ldar_trainer *trainer, const ldar_model *model, struct ldar_error *error)
 {
+    static const size_t none[LDAR_MAX_STAGES];
     enum ldar_status status = copy_model(model, &trainer->model, &trainer->floats, error);
     if (status != LDAR_OK)
         return status;
@@ -192,12 +223,14 @@ static enum ldar_status make(ldar_trainer *trainer, const ldar_model *model, str
     if (status != LDAR_OK)
         return status;
     trainer->max_bytes = trainer->options.context.max_bytes ? trainer->options.context.max_bytes : SIZE_MAX;
-    struct ldar_context_options context = trainer->options.context;
-    context.max_bytes = trainer->max_bytes == SIZE_MAX ? 0 : device_limit(trainer, 1);
     trainer->network.backend = &ldar_cpu_backend;
     trainer->network.config = ldar_model_config(trainer->model);
-    return trainer->network.backend->create(ldar_model_parameters(trainer->model), &context, 1,
-                                            &trainer->network.device, error);
+    status = trainer->network.backend->create(ldar_model_parameters(trainer->model), &trainer->options.context, 1,
+                                              &trainer->network.device, error);
+    if (status == LDAR_OK && trainer->network.backend->bytes(trainer->network.device, none) > device_limit(trainer))
+        status = ldar_fail(error, LDAR_ERROR_MEMORY, "the model alone needs more than the %zu MiB allowed",
+                           trainer->max_bytes >> 20);
+    return status == LDAR_OK ? agree(trainer, error) : status;
 }
 
 enum ldar_status ldar_trainer_create(const ldar_model *model, const struct ldar_trainer_options *options,
@@ -262,21 +295,26 @@ static enum ldar_status check(const ldar_trainer *trainer, const struct ldar_bat
     return LDAR_OK;
 }
 
-/* Room on host and device. At half as many chunks as nucleotides even the least must fit. */
+static enum ldar_status too_large(const ldar_trainer *trainer, size_t nucleotides, size_t device_bytes,
+                                  struct ldar_error *error)
+{
+    return ldar_fail(
+        error, LDAR_ERROR_MEMORY,
+        "training on %zu nucleotides at once needs %zu MiB, more than the %zu MiB allowed: choose a shorter "
+        "window or fewer sequences",
+        nucleotides, (device_bytes + held_bytes(trainer) + (1u << 20) - 1) >> 20, trainer->max_bytes >> 20);
+}
+
+/* Room on host and device. With a chunk a sequence, and no layer keeping more than its x, it must fit. */
 static enum ldar_status reserve(ldar_trainer *trainer, const struct ldar_batch *batch, struct ldar_error *error)
 {
     const size_t total = batch->offsets[batch->sequences];
-    const size_t micro_batches = trainer->state == ADDING ? trainer->micro_batches : 1;
-    size_t rows[LDAR_MAX_STAGES], some = total;
-    for (size_t s = 0; s < LDAR_MAX_STAGES; s++, some = (some + 1) / 2)
-        rows[s] = some;
+    size_t rows[LDAR_MAX_STAGES] = {total};
+    for (size_t s = 1; s < LDAR_MAX_STAGES; s++)
+        rows[s] = batch->sequences;
     const size_t least = trainer->network.backend->bytes(trainer->network.device, rows);
-    if (trainer->max_bytes != SIZE_MAX && least > device_limit(trainer, micro_batches))
-        return ldar_fail(error, LDAR_ERROR_MEMORY,
-                         "training on %zu nucleotides at once needs %zu MiB, more than the %zu MiB allowed: choose a "
-                         "shorter window or fewer sequences",
-                         total, (least + trainer->max_bytes - device_limit(trainer, micro_batches)) >> 20,
-                         trainer->max_bytes >> 20);
+    if (least > device_limit(trainer))
+        return too_large(trainer, total, least, error);
     if (total > trainer->room) {
         free(trainer->loss);
         free(trainer->correct);
@@ -315,8 +353,8 @@ enum ldar_status ldar_trainer_evaluate(ldar_trainer *trainer, const struct ldar_
     if (status != LDAR_OK)
         return status;
     const struct ldar_objective objective = objective_of(trainer, labels, 1);
-    ldar_network_learn(&trainer->network, batch, boundaries, &objective, NULL, loss);
-    return LDAR_OK;
+    size_t bytes;
+    return ldar_network_learn(&trainer->network, batch, boundaries, &objective, NULL, loss, &bytes);
 }
 
 /* ---- a step ---- */
@@ -368,9 +406,15 @@ enum ldar_status ldar_trainer_add(ldar_trainer *trainer, const struct ldar_batch
     if (!trainer->leaf)
         return ldar_fail_memory(error, trainer->floats * sizeof(float), "the gradient of a micro-batch");
     trainer->final = trainer->floats;
-    const struct ldar_gradient_sink sink = {trainer->weights, trainer->leaf, told_final, trainer};
+    const struct ldar_gradient_sink sink = {trainer->weights, trainer->leaf, told_final, trainer,
+                                            device_limit(trainer)};
     const struct ldar_objective objective = objective_of(trainer, labels, 1 / (double)trainer->micro_batches);
-    ldar_network_learn(&trainer->network, batch, boundaries, &objective, &sink, loss);
+    size_t bytes;
+    status = ldar_network_learn(&trainer->network, batch, boundaries, &objective, &sink, loss, &bytes);
+    if (status == LDAR_ERROR_MEMORY) { /* the router chose more chunks than there is room for */
+        trainer->state = IDLE;
+        return too_large(trainer, batch->offsets[batch->sequences], bytes, error);
+    }
     trainer->added++;
     return LDAR_OK;
 }
@@ -397,8 +441,8 @@ static void update(ldar_trainer *trainer, double rate, double norm)
         const int inner = strstr(trainer->model->table.entry[i].name, ".main_network.") != NULL;
         part->scale = shrink < 1 ? (float)shrink : 1;
         part->rate = (float)(inner ? rate : rate * o->outer_rate);
-        part->correction1 = (float)(1 / (1 - pow(o->beta1, t)));
-        part->correction2 = (float)(1 / (1 - pow(o->beta2, t)));
+        part->correction1 = (float)(1 / (1 - pow((double)part->beta1, t)));
+        part->correction2 = (float)(1 / (1 - pow((double)part->beta2, t)));
     }
     trainer->network.backend->optimize(trainer->network.device, trainer->part, trainer->model->table.count);
     trainer->network.backend->refresh(trainer->network.device);
@@ -499,7 +543,7 @@ const char *ldar_trainer_gemm(const ldar_trainer *trainer)
 void ldar_trainer_profile(const ldar_trainer *trainer, struct ldar_profile *profile)
 {
     trainer->network.backend->profile(trainer->network.device, profile);
-    profile->peak_bytes += trainer->host_bytes + ldar_gradient_tree_bytes(trainer->floats, trainer->options.peers, 1);
+    profile->peak_bytes += held_bytes(trainer);
 }
 
 void ldar_trainer_reset_profile(ldar_trainer *trainer)

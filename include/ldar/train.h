@@ -41,7 +41,7 @@ struct ldar_trainer_options {
     double decay;        /* of weights, but for biases, norms, A_log, D and dt_bias; negative: none; 0: 0.01 */
     double clip;         /* largest norm of the gradient; negative: no clipping; 0: 1 */
     double outer_rate;   /* factor of the rate of all in stage 0; 0: sqrt(n) D1 / D0, as published */
-    ldar_peers *peers;   /* who trains along, for as long as the trainer lives; NULL: nobody */
+    ldar_peers *peers;   /* who trains along, all with the same model, for as long as the trainer lives; NULL: nobody */
 };
 
 /* The model is copied and may be destroyed. `options` may be NULL: all fields 0. On failure *trainer is NULL. */

@@ -63,3 +63,11 @@ float *ldar_arena_take(struct ldar_arena *arena, size_t count)
     ASAN_UNPOISON_MEMORY_REGION(at, count * sizeof(float));
     return (float *)(void *)at;
 }
+
+void ldar_arena_release(void *array, size_t bytes)
+{
+    enum { PAGE = 1 << 16 }; /* the largest page of the systems that we know */
+    const uintptr_t first = ((uintptr_t)array + PAGE - 1) / PAGE * PAGE, end = ((uintptr_t)array + bytes) / PAGE * PAGE;
+    if (first < end)
+        madvise((void *)first, end - first, MADV_DONTNEED);
+}

@@ -28,4 +28,7 @@ void ldar_arena_unmap(struct ldar_arena *arena);
 /* The next `count` floats. The caller has mapped the sum of ldar_arena_bytes of all it takes. */
 float *ldar_arena_take(struct ldar_arena *arena, size_t count);
 
+/* Lets go of the resident pages that lie whole in an array of the arena; its numbers are lost. */
+void ldar_arena_release(void *array, size_t bytes);
+
 #endif

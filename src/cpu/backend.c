@@ -324,7 +324,7 @@ static enum ldar_status cpu_reserve(struct ldar_device *device, const size_t row
         return ldar_fail(error, LDAR_ERROR_MEMORY, "no address space for %zu bytes of intermediate values", bytes);
     lay_out(device, rows, 1);
     memcpy(device->rows, rows, sizeof device->rows);
-    if (bytes + device->weight_bytes > device->peak_bytes)
+    if (!device->training && bytes + device->weight_bytes > device->peak_bytes)
         device->peak_bytes = bytes + device->weight_bytes;
     return LDAR_OK;
 }
@@ -484,8 +484,6 @@ static enum ldar_status cpu_create(const struct ldar_parameters *parameters, con
         free(device);
         return ldar_fail(error, LDAR_ERROR_MEMORY, "no memory for a context");
     }
-    if (train)
-        device->training->limit = options->max_bytes ? options->max_bytes : SIZE_MAX;
     device->parameters = parameters;
     device->weight_bytes = sizeof *device;
     enum ldar_status status = fill(device, options, error);
@@ -514,6 +512,7 @@ static void cpu_begin(struct ldar_device *device, size_t rows, const struct ldar
     training->gradient = sink->gradient;
     training->final = sink->final;
     training->own = sink->own;
+    training->limit = sink->max_bytes;
     ldar_cpu_tape_begin(device, rows);
 }
 

@@ -67,9 +67,11 @@ void ldar_cpu_classify(struct ldar_device *device, const struct ldar_packed *pac
 {
     const struct head_job job = {device, labels, scale, NULL, loss, correct, packed->rows};
     ldar_parallel(&device->team, ldar_tiles(packed->rows), classify_task, &job);
-    if (device->training->keep)
-        ldar_cpu_sum_partial(device, ldar_cpu_gradient(device, device->parameters->head), 0,
-                             LDAR_SYMBOLS * device->stage[0].width, ldar_tiles(packed->rows));
+    if (!device->training->keep)
+        return;
+    ldar_cpu_tape_end(device);
+    ldar_cpu_sum_partial(device, ldar_cpu_gradient(device, device->parameters->head), 0,
+                         LDAR_SYMBOLS * device->stage[0].width, ldar_tiles(packed->rows));
 }
 
 /* ---- embedding ---- */

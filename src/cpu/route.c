@@ -91,8 +91,8 @@ static void chunk_task(const void *argument, size_t tile, struct ldar_worker *wo
 void ldar_cpu_chunk(struct ldar_device *device, size_t stage, const struct ldar_routing *routing)
 {
     const struct chunk_job job = {device, routing, stage};
-    if (device->training)
-        device->training->rows[stage + 1] = routing->chunks.rows;
+    if (device->training && device->training->keep)
+        ldar_cpu_tape_chunks(device, stage, routing->chunks.rows);
     ldar_parallel(&device->team, ldar_tiles(routing->chunks.rows), chunk_task, &job);
 }
 

@@ -3,24 +3,28 @@
 
 /*
  * fc1, activation and fc2 go block by block over the SwiGLU's width, so that what lies between the two products,
- * (T, block), is still in L2 when the second reads it; the activation is done where fc1 stores its result. Where up and
- * gate are kept for the backward pass, fc1 stores them, and the activation is a step of its own.
+ * (T, block), is still in L2 when the second reads it; the activation is done where fc1 stores its result. In a pass
+ * with a backward one, fc1 stores up and gate, kept or not, and the activation is a step of its own: whether they are
+ * kept changes no bit, also where they are rounded to bfloat16.
  */
 static void swiglu_first(const struct ldar_device *device, const struct ldar_cpu_stage *stage,
-                         const struct ldar_gemm_weight *fc1, void *hidden, size_t width, size_t rows,
+                         const struct ldar_gemm_weight *fc1, void *kept, size_t width, size_t rows,
                          const struct ldar_gemm_weight *next, struct ldar_worker *worker)
 {
-    const ptrdiff_t stride = (ptrdiff_t)ldar_row_stride(width, device->kernels->element);
-    const ptrdiff_t hidden_stride = (ptrdiff_t)stage->hidden_stride;
+    const size_t element = device->kernels->element;
+    const ptrdiff_t stride = (ptrdiff_t)ldar_row_stride(width, element);
+    const int apart = device->training && device->training->keep;
+    void *hidden = kept ? kept : worker->panels;
+    const ptrdiff_t hidden_stride = (ptrdiff_t)(kept ? stage->hidden_stride : ldar_row_stride(2 * width, element));
     ldar_cpu_multiply(fc1,
-                      &(struct ldar_gemm_call){.c = hidden ? hidden : worker->hidden,
+                      &(struct ldar_gemm_call){.c = apart ? hidden : worker->hidden,
                                                .a = worker->tile,
-                                               .c_stride = hidden ? hidden_stride : stride,
+                                               .c_stride = apart ? hidden_stride : stride,
                                                .rows = rows,
-                                               .panels = hidden != NULL,
+                                               .panels = apart,
                                                .next = next},
                       worker);
-    if (hidden) {
+    if (apart) {
         device->kernels->swiglu_panels(worker->hidden, hidden, rows, width, stride, hidden_stride);
         ldar_lap(worker, LDAR_CLOCK_OTHER);
     }

@@ -185,22 +185,6 @@ int ldar_cpu_tape_map(struct ldar_device *device, const size_t *rows)
     return ldar_arena_map(&device->training->tape, total + 4096);
 }
 
-void ldar_cpu_tape_begin(struct ldar_device *device, size_t rows)
-{
-    struct ldar_cpu_training *t = device->training;
-    t->tape.used = 0;
-    t->kept = 0;
-    t->keep = 1;
-    /* Of the inner stages nothing is known yet: half as many chunks are assumed. */
-    for (size_t s = 0; s < device->parameters->config.stages; s++, rows = (rows + 1) / 2)
-        t->rows[s] = rows;
-}
-
-float *ldar_cpu_tape_take(struct ldar_device *device, size_t floats)
-{
-    return ldar_arena_take(&device->training->tape, floats);
-}
-
 /* Whether `bytes` more may be kept, when all that must be kept still finds its place. */
 static int fits(const struct ldar_device *device, size_t bytes)
 {
@@ -209,6 +193,54 @@ static int fits(const struct ldar_device *device, size_t bytes)
     memcpy(rows, t->rows, sizeof rows);
     const size_t fixed = ldar_cpu_bytes(device, rows);
     return fixed <= t->limit && t->kept + bytes <= t->limit - fixed;
+}
+
+void ldar_cpu_tape_begin(struct ldar_device *device, size_t rows)
+{
+    struct ldar_cpu_training *t = device->training;
+    t->tape.used = 0;
+    t->kept = 0;
+    for (size_t s = 0; s < device->parameters->config.stages; s++, rows = (rows + 1) / 2) {
+        t->rows[s] = rows; /* inner stages: as long as nothing is known */
+        for (int part = 0; part < 2; part++)
+            for (size_t i = 0; i < device->stage[s].stack[part].layers; i++)
+                device->stage[s].stack[part].record[i].kept = 0;
+    }
+}
+
+/* Gives up what the layers of a stack have kept, the last first, until all that must be kept finds its place. */
+static void forget(struct ldar_device *device, struct ldar_cpu_stack *stack)
+{
+    struct ldar_cpu_training *t = device->training;
+    for (size_t i = stack->layers; i-- > 0 && !fits(device, 0);) {
+        struct ldar_cpu_record *record = &stack->record[i];
+        if (record->kept) {
+            ldar_arena_release(record->own.z, record->kept);
+            t->kept -= record->kept;
+            record->kept = 0;
+        }
+    }
+}
+
+void ldar_cpu_tape_chunks(struct ldar_device *device, size_t stage, size_t chunks)
+{
+    struct ldar_cpu_training *t = device->training;
+    for (size_t s = stage + 1; s < device->parameters->config.stages; s++, chunks = (chunks + 1) / 2)
+        t->rows[s] = chunks;
+    for (size_t s = stage + 1; s-- > 0;)
+        forget(device, &device->stage[s].stack[LDAR_ENCODER]);
+}
+
+void ldar_cpu_tape_end(struct ldar_device *device)
+{
+    const size_t taken = ldar_cpu_bytes(device, device->training->rows) + device->training->kept;
+    if (taken > device->peak_bytes)
+        device->peak_bytes = taken;
+}
+
+float *ldar_cpu_tape_take(struct ldar_device *device, size_t floats)
+{
+    return ldar_arena_take(&device->training->tape, floats);
 }
 
 void ldar_cpu_record(struct ldar_device *device, const struct ldar_cpu_stage *stage, const struct ldar_cpu_layer *layer,
@@ -220,9 +252,9 @@ void ldar_cpu_record(struct ldar_device *device, const struct ldar_cpu_stage *st
     if (layer->blocks)
         record->middle = ldar_cpu_tape_take(device, rows * stage->x_stride);
     activations(device, stage, layer, rows, spans, &cut, &none);
-    record->kept = fits(device, cut.total);
-    if (!record->kept)
+    if (!fits(device, cut.total))
         return;
+    record->kept = cut.total;
     device->training->kept += cut.total;
     cut.arena = &device->training->tape;
     activations(device, stage, layer, rows, spans, &cut, &record->own);

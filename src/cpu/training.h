@@ -23,7 +23,7 @@
 struct ldar_cpu_record {
     float *x, *middle;               /* (rows, x_stride) before the mixer; before the SwiGLU */
     struct ldar_cpu_activations own; /* where `kept` */
-    int kept;
+    size_t kept;                     /* bytes of the tape, from own.z on; 0: computed again */
 };
 
 /* A weight matrix (n, k) that was packed so that dx (rows, k) = dc (rows, n) w. */
@@ -94,6 +94,10 @@ size_t ldar_cpu_training_room(struct ldar_device *device, const size_t *rows, st
 int ldar_cpu_tape_map(struct ldar_device *device, const size_t *rows);
 /* Begins a forward pass over `rows` rows of stage 0 whose backward pass follows. */
 void ldar_cpu_tape_begin(struct ldar_device *device, size_t rows);
+/* The router of `stage` has chosen that many chunks: layers may have to give up what they kept. */
+void ldar_cpu_tape_chunks(struct ldar_device *device, size_t stage, size_t chunks);
+/* Ends it: the forward pass has kept all that it keeps, and the most that a pass has taken is known. */
+void ldar_cpu_tape_end(struct ldar_device *device);
 /* The next `floats` of the tape. */
 float *ldar_cpu_tape_take(struct ldar_device *device, size_t floats);
 /* Room for what a layer of `rows` rows leaves; whether all of it is kept depends on the memory. */

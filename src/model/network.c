@@ -114,9 +114,18 @@ static void write_routing(const struct ldar_outputs *out, const struct ldar_deci
         memcpy(out->chunk_offsets, d->offsets, (packed->sequences + 1) * sizeof *d->offsets);
 }
 
-/* One level of the hierarchy, on x[stage]. `out` is NULL below the outermost one. */
-static void level(struct ldar_network *network, size_t stage, const struct ldar_packed *packed,
-                  const struct ldar_boundaries *boundaries, const struct ldar_outputs *out)
+/* What the device needs at least with the chunks that are known, and half as many in each stage further in. */
+static size_t least_bytes(const struct ldar_network *network, size_t stage, size_t outermost)
+{
+    size_t rows[LDAR_MAX_STAGES] = {outermost};
+    for (size_t s = 1; s < LDAR_MAX_STAGES; s++)
+        rows[s] = s <= stage + 1 ? network->decision[s - 1].chunks.rows : (rows[s - 1] + 1) / 2;
+    return network->backend->bytes(network->device, rows);
+}
+
+/* One level of the hierarchy, on x[stage]. `out` is NULL below the outermost one. 0: the chunks find no room. */
+static int level(struct ldar_network *network, size_t stage, const struct ldar_packed *packed,
+                 const struct ldar_boundaries *boundaries, const struct ldar_outputs *out)
 {
     const struct ldar_backend *backend = network->backend;
     struct ldar_device *device = network->device;
@@ -124,7 +133,7 @@ static void level(struct ldar_network *network, size_t stage, const struct ldar_
 
     backend->stack(device, stage, LDAR_ENCODER, packed);
     if (stage + 1 == network->config->stages)
-        return;
+        return 1;
     if (out && out->encoder)
         backend->read(device, stage, packed, out->encoder, width);
 
@@ -135,24 +144,29 @@ static void level(struct ldar_network *network, size_t stage, const struct ldar_
     if (out) {
         write_routing(out, d, packed);
         if (!out->logits && !out->hidden && !out->chunks)
-            return;
+            return 1;
     }
 
+    if (network->max_bytes < SIZE_MAX && least_bytes(network, stage, network->positions) > network->max_bytes)
+        return 0;
     backend->chunk(device, stage, &routing);
-    level(network, stage + 1, &routing.chunks, boundaries, NULL);
+    if (!level(network, stage + 1, &routing.chunks, boundaries, NULL))
+        return 0;
     if (out && out->chunks)
         backend->read(device, stage + 1, &routing.chunks, out->chunks, width);
     if (out && !out->logits && !out->hidden)
-        return;
+        return 1;
 
     backend->dechunk(device, stage, packed, &routing);
     backend->stack(device, stage, LDAR_DECODER, packed);
+    return 1;
 }
 
 void ldar_network_forward(struct ldar_network *network, const struct ldar_batch *batch,
                           const struct ldar_boundaries *boundaries, const struct ldar_outputs *outputs)
 {
     const struct ldar_packed packed = {batch->offsets[batch->sequences], batch->sequences, batch->offsets};
+    network->max_bytes = SIZE_MAX;
     network->backend->embed(network->device, batch->ids, &packed);
     level(network, 0, &packed, boundaries, outputs);
     if (outputs->hidden)
@@ -209,9 +223,9 @@ static void level_backward(struct ldar_network *network, size_t stage, const str
     backend->stack_backward(device, stage, LDAR_ENCODER, packed);
 }
 
-void ldar_network_learn(struct ldar_network *network, const struct ldar_batch *batch,
-                        const struct ldar_boundaries *boundaries, const struct ldar_objective *objective,
-                        const struct ldar_gradient_sink *sink, struct ldar_loss *loss)
+enum ldar_status ldar_network_learn(struct ldar_network *network, const struct ldar_batch *batch,
+                                    const struct ldar_boundaries *boundaries, const struct ldar_objective *objective,
+                                    const struct ldar_gradient_sink *sink, struct ldar_loss *loss, size_t *bytes)
 {
     const struct ldar_packed packed = {batch->offsets[batch->sequences], batch->sequences, batch->offsets};
     *loss = (struct ldar_loss){.positions = packed.rows, .stages = network->config->stages - 1};
@@ -219,7 +233,12 @@ void ldar_network_learn(struct ldar_network *network, const struct ldar_batch *b
         loss->labelled += objective->labels[i] != LDAR_UNLABELLED;
     network->backend->begin(network->device, packed.rows, sink);
     network->backend->embed(network->device, batch->ids, &packed);
-    level(network, 0, &packed, boundaries, NULL);
+    network->max_bytes = sink ? sink->max_bytes : SIZE_MAX;
+    network->positions = packed.rows;
+    if (!level(network, 0, &packed, boundaries, NULL)) {
+        *bytes = least_bytes(network, 0, packed.rows);
+        return LDAR_ERROR_MEMORY;
+    }
     const double scale = loss->labelled ? objective->scale / (double)loss->labelled : 0;
     network->backend->classify(network->device, &packed, objective->labels, (float)scale, objective->loss,
                                objective->correct);
@@ -232,9 +251,10 @@ void ldar_network_learn(struct ldar_network *network, const struct ldar_batch *b
     }
     loss->loss = loss->mlm + objective->ratio_weight * loss->ratio;
     if (!sink)
-        return;
+        return LDAR_OK;
     if (!isfinite(loss->loss)) /* whoever sums up this gradient is to know */
         sink->gradient[0] = NAN;
     level_backward(network, 0, &packed, objective);
     network->backend->embed_backward(network->device, &packed);
+    return LDAR_OK;
 }

@@ -12,6 +12,8 @@ struct ldar_network {
     struct ldar_device *device;
     const struct ldar_config *config;
     size_t rows, sequences; /* that there is room for */
+    size_t max_bytes;       /* that the pass at work may take on the device; SIZE_MAX: any number */
+    size_t positions;       /* of the batch at work */
     /* What each router decided, (rows) or (sequences + 1) each. */
     struct ldar_decision {
         float *prob, *dprob, *chunk_prob; /* dprob in training */
@@ -44,11 +46,12 @@ struct ldar_objective {
 
 /*
  * The loss of a checked batch for which there is room; with a sink, `scale` times its gradient is added to it. The
- * device was created for training.
+ * device was created for training. LDAR_ERROR_MEMORY when a router chose so many chunks that the device would need more
+ * than sink->max_bytes: *bytes of them.
  */
-void ldar_network_learn(struct ldar_network *network, const struct ldar_batch *batch,
-                        const struct ldar_boundaries *boundaries, const struct ldar_objective *objective,
-                        const struct ldar_gradient_sink *sink, struct ldar_loss *loss);
+enum ldar_status ldar_network_learn(struct ldar_network *network, const struct ldar_batch *batch,
+                                    const struct ldar_boundaries *boundaries, const struct ldar_objective *objective,
+                                    const struct ldar_gradient_sink *sink, struct ldar_loss *loss, size_t *bytes);
 
 /* Releases the host's arrays; the device is the caller's. */
 void ldar_network_release(struct ldar_network *network);

@@ -917,6 +917,24 @@ void oracle_sum_rows(double *out, const float *x, size_t rows, size_t width, ptr
     }
 }
 
+static double largest_of(const float *z, size_t count)
+{
+    float largest = -INFINITY;
+    for (size_t i = 0; i < count; i++) {
+        largest = z[i] > largest ? z[i] : largest;
+    }
+    return largest;
+}
+
+static double sum_of_exponentials(const float *z, size_t first, size_t end, double largest)
+{
+    double sum = 0;
+    for (size_t s = first; s < end; s++) {
+        sum += exp(z[s] - largest);
+    }
+    return sum;
+}
+
 void oracle_cross_entropy(double *dlogits, double *loss, const float *logits, const uint8_t *labels, size_t rows,
                           size_t symbols, double scale)
 {
@@ -925,18 +943,15 @@ void oracle_cross_entropy(double *dlogits, double *loss, const float *logits, co
         if (labels[i] == LDAR_NO_LABEL) {
             continue;
         }
-        double largest = -INFINITY, sum = 0, wrong = 0;
+        const double largest = largest_of(z, symbols);
+        const double sum = sum_of_exponentials(z, 0, symbols, largest);
         for (size_t s = 0; s < symbols; s++) {
-            largest = fmax(largest, z[s]);
+            dlogits[i * symbols + s] = scale * exp(z[s] - largest) / sum;
         }
-        for (size_t s = 0; s < symbols; s++) {
-            sum += exp(z[s] - largest);
-        }
-        for (size_t s = 0; s < symbols; s++) {
-            const double p = exp(z[s] - largest) / sum;
-            wrong += s == labels[i] ? 0 : p; /* 1 - p of the label, which has no digits of its own near 1 */
-            dlogits[i * symbols + s] = scale * p;
-        }
+        /* 1 - p of the label, which has no digits of its own near 1 */
+        const double others =
+            sum_of_exponentials(z, 0, labels[i], largest) + sum_of_exponentials(z, labels[i] + 1U, symbols, largest);
+        const double wrong = others / sum;
         dlogits[i * symbols + labels[i]] = scale * -wrong;
         loss[i] = wrong < 0.5 ? -log1p(-wrong) : log(sum) - (z[labels[i]] - largest);
     }

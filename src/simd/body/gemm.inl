@@ -356,7 +356,7 @@ static void gradient_block(const struct ldar_gemm_gradient_args *g, struct gradi
     }
 }
 
-/* dw (n, k) += the products of all rows, of as many columns as scratch has room for. */
+/* dw (n, k) += the products of all rows, of as many columns of a as scratch has room for. */
 static void gradient_part(const struct ldar_gemm_gradient_args *g, float *dw, struct gradient_block b)
 {
     for (size_t row = 0; row < g->rows; row += b.rows) {
@@ -373,13 +373,12 @@ static void gradient_part(const struct ldar_gemm_gradient_args *g, float *dw, st
 static void kernel_gemm_gradient(const struct ldar_gemm_gradient_args *g)
 {
     enum { MOST = LDAR_GRADIENT_COLUMNS };
-    for (size_t i = 0; i < g->n; i += MOST)
-        for (size_t j = 0; j < g->k; j += MOST)
-            gradient_part(g, g->dw + (ptrdiff_t)i * g->dw_stride + j,
-                          (struct gradient_block){.dc = (const element *)g->dc + i,
-                                                  .a = (const element *)g->a + j,
-                                                  .packed_dc = g->scratch,
-                                                  .packed_a = g->scratch + LDAR_GRADIENT_ROWS * GRADIENT_STEP,
-                                                  .n = g->n - i < MOST ? g->n - i : MOST,
-                                                  .k = g->k - j < MOST ? g->k - j : MOST});
+    for (size_t j = 0; g->n && j < g->k; j += MOST)
+        gradient_part(g, g->dw + j,
+                      (struct gradient_block){.dc = g->dc,
+                                              .a = (const element *)g->a + j,
+                                              .packed_dc = g->scratch,
+                                              .packed_a = g->scratch + LDAR_GRADIENT_ROWS * GRADIENT_STEP,
+                                              .n = g->n,
+                                              .k = g->k - j < MOST ? g->k - j : MOST});
 }
