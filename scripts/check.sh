@@ -116,8 +116,9 @@ arm64_stage() {
 }
 
 asan_stage() {
-    headline "AddressSanitizer and UndefinedBehaviorSanitizer: all tests (build-asan/)"
-    build build-asan all --preset asan && tests build-asan
+    headline "AddressSanitizer and UndefinedBehaviorSanitizer: all tests but those under MPI (build-asan/)"
+    # Under a launcher of MPI the sanitizer meets the launcher's and MPI's own memory; mpi.exchange has ours.
+    build build-asan all --preset asan && tests build-asan -E '^mpi\.(openmpi|mpich|pretrain)'
 }
 
 tsan_stage() {
