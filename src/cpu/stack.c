@@ -136,8 +136,9 @@ static void stack_begin(const struct stack_job *job, size_t first, size_t rows, 
     }
     device->kernels->embed(ldar_element(device, at->z, first * stage->z_stride), device->table, job->ids + first, rows,
                            job->next->in.n, z_stride, z_stride);
-    device->floats->embed(at->dt + first * stage->dt_stride, device->dt_table, job->ids + first, rows,
-                          job->next->step.n, dt_stride, dt_stride);
+    if (job->next->step.n)
+        device->floats->embed(at->dt + first * stage->dt_stride, device->dt_table, job->ids + first, rows,
+                              job->next->step.n, dt_stride, dt_stride);
 }
 
 static void stack_tile(const void *argument, size_t tile, struct ldar_worker *worker)
