@@ -9,8 +9,8 @@ NAME-forward-L<L>.safetensors  ids -> logits, hidden, prob, boundary; up to FULL
 NAME-train.safetensors         a batch of ids and labels -> losses, every gradient, the weights after two AdamW steps
 
 Needs PyTorch. All is computed in float64 from the float32 weights. Decisions of every stage keep MARGIN from 0.5, in
-both steps of training where both are kept, so that float32 agrees on them; gradients are such that PyTorch's own float32 finds them to
-STEADY. The same PyTorch writes the same bytes.
+both steps of training where both are kept, so that float32 agrees on them; gradients are such that PyTorch's own
+float32 finds them to STEADY. The same PyTorch writes the same bytes.
 """
 
 import argparse
