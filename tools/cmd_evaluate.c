@@ -21,6 +21,7 @@ struct evaluate {
     const char *mlm, *windows;
     const char *boundaries;
     double mask;
+    int mask_all;
     int part, format;
 };
 
@@ -159,6 +160,14 @@ static enum ldar_status compute(struct evaluation *evaluation, struct ldar_error
     return status;
 }
 
+/* The positions to be guessed that masking left with a nucleotide, right or wrong, become [MASK] too. */
+static void hide_labelled(uint8_t *ids, const uint8_t *labels, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (labels[i] != LDAR_UNLABELLED)
+            ids[i] = LDAR_MASK;
+}
+
 /* A window of `count` nucleotides that stand behind the last one. Its number decides its masks. */
 static void take_window(struct evaluation *evaluation, size_t count)
 {
@@ -166,6 +175,8 @@ static void take_window(struct evaluation *evaluation, size_t count)
     const size_t at = batch->offsets[batch->input.sequences];
     ldar_mask(batch->ids + at, batch->labels + at, count, evaluation->settings->mask,
               evaluation->settings->input.common.seed, 0, evaluation->findings.windows++);
+    if (evaluation->settings->mask_all)
+        hide_labelled(batch->ids + at, batch->labels + at, count);
     batch->offsets[++batch->input.sequences] = at + count;
 }
 
@@ -404,6 +415,15 @@ static const struct option mask_option = {
     .help = "Share of the nucleotides that are to be guessed.",
 };
 
+static const struct option mask_all_option = {
+    .name = "mask-all",
+    .kind = OPTION_FLAG,
+    .place = offsetof(struct evaluate, mask_all),
+    .help =
+        "Show each nucleotide that is to be guessed as [MASK]. Without, masks are as in training: a tenth of them is "
+        "shown as it is, and a tenth as any nucleotide. The positions are the same.",
+};
+
 static const struct option boundaries_option = {
     .name = "boundaries",
     .kind = OPTION_TEXT,
@@ -422,19 +442,39 @@ static const struct option seed_option = {
     .help = "Seed of the masks.",
 };
 
-static const struct option *const options[] = {
-    &option_model,   &mlm_option,    &output_option,     &windows_option,    &part_option,     &option_region,
-    &option_regions, &window_option, &mask_option,       &boundaries_option, &option_threads,  &option_device,
-    &option_dtype,   &option_gemm,   &option_max_memory, &seed_option,       OPTIONS_MESSAGES, NULL};
+static const struct option *const options[] = {&option_model,
+                                               &mlm_option,
+                                               &output_option,
+                                               &windows_option,
+                                               &part_option,
+                                               &option_region,
+                                               &option_regions,
+                                               &window_option,
+                                               &mask_option,
+                                               &mask_all_option,
+                                               &boundaries_option,
+                                               &option_threads,
+                                               &option_device,
+                                               &option_dtype,
+                                               &option_gemm,
+                                               &option_max_memory,
+                                               &seed_option,
+                                               OPTIONS_MESSAGES,
+                                               NULL};
 
 const struct command command_evaluate = {
     .name = "evaluate",
     .files = "",
     .summary = "How well a model does on sequences that it has not seen",
     .description =
-        "With --mlm, hides a part of the nucleotides as in training and lets the model guess them. loss is the mean "
-        "cross-entropy in nats, bits_per_base the same in bits, accuracy the share guessed right, ratio the mean "
-        "number of bases per token. The masks depend on --seed and the number of the window alone.\n"
+        "With --mlm, hides a part of the nucleotides as in training and lets the model guess them. The masks depend on "
+        "--seed and the number of the window alone. With --mask-all the model sees none of the nucleotides that it is "
+        "to guess, so that its loss can be held against that of counting models.\n"
+        "\n"
+        "-o json prints one object: loss (the mean cross-entropy in nats), bits_per_base (the same in bits), accuracy "
+        "(the share guessed right), positions (how many were guessed), ratio (the mean number of bases per token), "
+        "ratio_min and ratio_max (the least and the most in a whole window, where there is one), nucleotides, windows, "
+        "and what made it: version, command, model and its sha256.\n"
         "\n"
         "  ldar evaluate -m run/model.safetensors --mlm yeast.fa -r XV -r XVI -o json\n",
     .min_files = 0,

@@ -50,6 +50,24 @@ class Evaluate(Case):
         write_fasta("n.fa", [("n", "N" * 3000)])
         self.fails(1, "nothing to guess", "evaluate", "-q", "-m", TINY, "--mlm", "n.fa")
 
+    def test_mask_all(self):
+        write_fasta("a.fa", [("a", dna(20000))])
+        shown, hidden = self.evaluate("--mlm", "a.fa"), self.evaluate("--mlm", "a.fa", "--mask-all")
+        self.assertEqual(shown["positions"], hidden["positions"])
+        self.assertNotEqual(shown["loss"], hidden["loss"])
+        # A window of nothing but [MASK] has the same scores and the same tokens, whatever is hidden in it.
+        everything = ["--mask", 1, "--mask-all"]
+        write_fasta("b.fa", [("b", dna(20000))])
+        ratios = {self.evaluate("--mlm", name, *everything)["ratio"] for name in ("a.fa", "b.fa")}
+        self.assertEqual(len(ratios), 1)
+        losses = []
+        for sequence in ("A", "C", "G", "T", "GATTACA"):
+            write_fasta("s.fa", [("s", sequence)])
+            losses.append(self.evaluate("--mlm", "s.fa", "--window", 1, *everything)["loss"])
+        a, c, g, t, mixed = losses
+        self.assertAlmostEqual(mixed, (3 * a + c + g + 2 * t) / 7, delta=1e-7)
+        self.assertLess(sum(math.exp(-loss) for loss in (a, c, g, t)), 1)
+
     def test_regions(self):
         a, b = dna(6000), dna(3000)
         write_fasta("all.fa", [("a", a), ("b", b)])
