@@ -302,6 +302,15 @@ static const struct option repeats_option = {
     .help = "Measured passes, after one that is not.",
 };
 
+static const struct option model_option = {
+    .name = "model",
+    .letter = 'm',
+    .kind = OPTION_TEXT,
+    .argument = "MODEL",
+    .place = offsetof(struct common, model),
+    .help = "The model file to time, in place of a preset.",
+};
+
 static const struct option threads_option = {
     .name = "threads",
     .letter = '@',
@@ -322,7 +331,7 @@ static const struct option dtype_option = {
     .help = "Arithmetic; where the CPU multiplies no bf16, that is f32 with weights rounded to bf16.",
 };
 
-static const struct option *const options[] = {&output_option,     &what_option,  &preset_option,   &option_model,
+static const struct option *const options[] = {&output_option,     &what_option,  &preset_option,   &model_option,
                                                &length_option,     &batch_option, &ratio_option,    &repeats_option,
                                                &threads_option,    &dtype_option, &option_device,   &option_gemm,
                                                &option_max_memory, &option_seed,  OPTIONS_MESSAGES, NULL};

@@ -57,7 +57,7 @@ const struct command command_embed = {
         "Letters of either case are read; U is T; other IUPAC letters and '-' are N; any other letter is an error. "
         "With --pool mean an empty record has a row of NaN, else it has none.\n"
         "\n"
-        "  ldar embed -m model.safetensors reads.fq.gz --pool mean -o reads.npy\n"
+        "  ldar embed reads.fq.gz --pool mean -o reads.npy\n"
         "  ldar embed -m model.safetensors -f genome.fa -r chr1:10001-20000 -o region.npy\n",
     .min_files = 0,
     .max_files = 1,

@@ -476,6 +476,7 @@ const struct command command_evaluate = {
         "ratio_min and ratio_max (the least and the most in a whole window, where there is one), nucleotides, windows, "
         "and what made it: version, command, model and its sha256.\n"
         "\n"
+        "  ldar evaluate --mlm yeast.fa -r XV -r XVI --mask-all\n"
         "  ldar evaluate -m run/model.safetensors --mlm yeast.fa -r XV -r XVI -o json\n",
     .min_files = 0,
     .max_files = 0,

@@ -28,7 +28,7 @@ const struct command command_logits = {
         "of a genome, and writes a float32 row for each nucleotide: the scores before softmax of A, C, G, T, N, [MASK] "
         "and [PAD]. OUT.npy.json tells the records' names, lengths and offsets, and what made the file.\n"
         "\n"
-        "  ldar logits -m model.safetensors genes.fa -o genes.npy\n",
+        "  ldar logits genes.fa -o genes.npy\n",
     .min_files = 0,
     .max_files = 1,
     .options = options,

@@ -111,7 +111,7 @@ const struct command command_segment = {
         "half-open), '.', 1000 times the probability of the boundary that opens it, '.'. With -f the coordinates are "
         "those of the genome.\n"
         "\n"
-        "  ldar segment -m model.safetensors genes.fa -o tokens.bed\n"
+        "  ldar segment genes.fa -o tokens.bed\n"
         "  ldar segment -m model.safetensors -f genome.fa -R loci.bed -O bigwig -o boundaries.bw\n",
     .min_files = 0,
     .max_files = 1,

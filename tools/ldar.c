@@ -3,6 +3,7 @@
 #include "interrupt.h"
 #include "manual.h"
 #include "message.h"
+#include "shipped.h"
 
 #include "formats/provenance.h"
 
@@ -69,6 +70,17 @@ static enum exit_status run_parsed(const struct command *command, struct common 
     return command->run(settings);
 }
 
+/* Where -m is left out and means the model that ships: its path, which the caller frees. */
+static char *choose_shipped_model(const struct command *command, struct common *settings)
+{
+    if (settings->model || !option_of(command, &option_model))
+        return NULL;
+    char *path = shipped_model();
+    settings->model = path;
+    settings->model_ships = 1;
+    return path;
+}
+
 /* argv is the whole command line; parsing gathers the files in it, so that its text is kept first. */
 static enum exit_status run_command(const struct command *command, int argc, char **argv)
 {
@@ -81,8 +93,10 @@ static enum exit_status run_command(const struct command *command, int argc, cha
     } else {
         status = options_parse(command, argc - 2, argv + 2, settings);
         settings->command_line = line;
+        char *shipped = status == EXIT_DONE ? choose_shipped_model(command, settings) : NULL;
         if (status == EXIT_DONE)
             status = run_parsed(command, settings);
+        free(shipped);
     }
     free(settings);
     free(line);

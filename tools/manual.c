@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "manual.h"
 #include "message.h"
+#include "shipped.h"
 
 #include <ldar/version.h>
 
@@ -10,7 +11,7 @@
 #include <string.h>
 
 /* Of the last change to what the pages say; mdoc wants one, and a build date would make every build differ. */
-static const char manual_date[] = "November 23, 2026";
+static const char manual_date[] = "November 29, 2026";
 
 /* ---- mdoc ---- */
 
@@ -151,6 +152,11 @@ static void put_program(FILE *out, const struct command *const *commands, size_t
           ".Sh ENVIRONMENT\n.Bl -tag -width Ds\n"
           ".It Ev LDAR_ISA\nCaps the instruction set: scalar, avx2, avx512 or neon.\n"
           "A name that is unknown, or that this machine cannot run, is an error.\n.El\n",
+          out);
+    fputs(".Sh FILES\n.Bl -tag -width Ds\n"
+          ".It Pa share/ldar/" SHIPPED_MODEL "\n"
+          "The model that ships, below the prefix of the installation.\n"
+          "It computes where\n.Fl m\nis left out.\n.El\n",
           out);
     put_exit_status(out);
     put_references(out, commands, count);

@@ -18,7 +18,7 @@ const struct option option_model = {
     .kind = OPTION_TEXT,
     .argument = "MODEL",
     .place = offsetof(struct common, model),
-    .help = "The model file.",
+    .help = "The model file; left out, the model that ships with ldar computes, and is named on stderr.",
 };
 
 const struct option option_seed = {
@@ -330,6 +330,14 @@ static const struct option *find_name(const struct command *command, const char 
         if (strlen((*option)->name) == length && memcmp((*option)->name, name, length) == 0)
             return *option;
     return NULL;
+}
+
+int option_of(const struct command *command, const struct option *option)
+{
+    const struct option *const *at = command->options;
+    while (*at && *at != option)
+        at++;
+    return *at != NULL;
 }
 
 static size_t option_index(const struct command *command, const struct option *option)

@@ -58,6 +58,7 @@ struct common {
     int help, version, quiet, verbose;
     const char *output;
     const char *model;
+    int model_ships;  /* -m was left out, and `model` is the one that ships, or NULL when that is missing */
     uint64_t threads; /* 0: all that this process may use */
     int device, dtype, gemm;
     uint64_t seed;
@@ -78,7 +79,10 @@ struct command {
     enum exit_status (*run)(void *settings);
 };
 
-/* Options that several commands have. Of --output each has its own, which says what the file is. */
+/*
+ * Options that several commands have. Of --output each has its own, which says what the file is. A command that has
+ * option_model computes with the model that ships when it is left out; elsewhere -m is an option of the command's own.
+ */
 extern const struct option option_model, option_seed, option_threads, option_device, option_gemm, option_dtype,
     option_max_memory, option_quiet, option_verbose, option_help, option_version;
 
@@ -92,6 +96,9 @@ enum device { DEVICE_AUTO, DEVICE_CPU, DEVICE_CUDA };
  * pointers are gathered at the front of argv. EXIT_USAGE after one line on stderr when a word cannot be meant.
  */
 enum exit_status options_parse(const struct command *command, int argc, char **argv, void *settings);
+
+/* 1 when the command has the option, else 0. */
+int option_of(const struct command *command, const struct option *option);
 
 /* 1 when the option stood on the command line, else 0. */
 int option_given(const struct common *common, const char *name);

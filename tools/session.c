@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "session.h"
 #include "message.h"
+#include "shipped.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -59,8 +60,9 @@ enum exit_status session_open(const struct common *common, struct session *sessi
     struct ldar_context_options options = context_options(common);
     memset(session, 0, sizeof *session);
     if (!common->model) {
-        say_error("no model: name one with -m MODEL ('ldar init --preset 2m -o MODEL' makes an untrained one)");
-        return EXIT_USAGE;
+        say_error("no model: the one that ships, %s, is missing from this installation; name a model with -m MODEL",
+                  SHIPPED_MODEL);
+        return EXIT_FAILED;
     }
     if (check_device(common->device) != EXIT_DONE)
         return EXIT_FAILED;
@@ -72,6 +74,8 @@ enum exit_status session_open(const struct common *common, struct session *sessi
     }
     say_settled(ldar_context_isa(session->context), ldar_context_dtype(session->context), options.dtype);
     ldar_model_describe(session->model, &session->info);
+    if (common->model_ships)
+        say_note("the model that ships: %s", common->model);
     session->provenance =
         (struct provenance){ldar_version(), common->command_line, common->model, session->info.sha256};
     say_detail("%s, %d threads, instruction set %s, matrices by %s", common->model,

@@ -17,7 +17,10 @@ struct session {
     struct provenance provenance; /* of outputs; borrows from the settings and from `info` */
 };
 
-/* Opens the model that -m names. On failure, said on stderr, there is nothing to close. */
+/*
+ * Opens the model that -m names, or the one that ships, which is then named on stderr. On failure, said on stderr,
+ * there is nothing to close.
+ */
 enum exit_status session_open(const struct common *common, struct session *session);
 void session_close(struct session *session);
 

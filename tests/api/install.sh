@@ -11,7 +11,7 @@ if ! command -v "$cxx" >/dev/null || ! command -v pkg-config >/dev/null; then
     echo "skipped: needs a C++ compiler and pkg-config"
     exit 77
 fi
-work=$(mktemp -d)
+work=$(cd "$(mktemp -d)" && pwd -P) # the program names its files without links
 trap 'rm -rf "$work"' EXIT
 prefix=$work/usr
 
@@ -60,3 +60,14 @@ grep -q 'letter that is no base' "$work/message"
 for file in share/man/man1/ldar.1 share/man/man1/ldar-embed.1 share/bash-completion/completions/ldar; do
     test -s "$prefix/$file" || { echo "not installed: $file"; exit 1; }
 done
+
+# The model that ships is found in the installed tree, wherever that is moved.
+model=share/ldar/ldar-2m.safetensors
+if [ -e "$source/models/ldar-2m.safetensors" ]; then
+    cmp "$source/models/ldar-2m.safetensors" "$prefix/$model"
+    mv "$prefix" "$work/moved"
+    "$work/moved/bin/ldar" segment "$work/s.fa" 2>"$work/said" | grep -q "^# .* model $work/moved/$model sha256 "
+    grep -q "the model that ships: $work/moved/$model\$" "$work/said"
+else
+    echo "not checked: models/ldar-2m.safetensors is not there to install"
+fi

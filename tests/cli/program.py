@@ -23,6 +23,7 @@ PROGRAM = shlex.split(os.environ.get("LDAR_EMULATOR", "").replace(";", " ")) + [
 GOLDEN = SOURCE / "tests" / "golden"
 TINY = GOLDEN / "tiny.safetensors"
 TINY_WIDTH = 64
+SHIPPED = SOURCE / "models" / "ldar-2m.safetensors"
 SEED = int(os.environ.get("LDAR_TEST_SEED", "1"))
 
 COMMANDS = ["init", "convert", "info", "verify", "embed", "logits", "segment", "pretrain", "evaluate", "bench"]
@@ -34,10 +35,11 @@ def environment(**changes):
     return env
 
 
-def run(*arguments, env=None, **options):
-    """Runs the program; stdout and stderr are bytes and text."""
+def run(*arguments, env=None, program=None, **options):
+    """Runs the program, or a copy of it; stdout and stderr are bytes and text."""
+    words = PROGRAM if program is None else PROGRAM[:-1] + [str(program)]
     result = subprocess.run(
-        PROGRAM + [str(a) for a in arguments], env=env or environment(), capture_output=True, timeout=280, **options
+        words + [str(a) for a in arguments], env=env or environment(), capture_output=True, timeout=280, **options
     )
     result.stderr = result.stderr.decode()
     return result
