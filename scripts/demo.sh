@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# demo.sh: installs what is missing, builds build/ldar, and turns an artificial FASTA file into learned tokens, boundary
-# probabilities, embeddings and logits in demo/. Run it again as often as you like.
+# demo.sh: installs what is missing, builds build/ldar, and lets the model that ships turn an artificial FASTA file into
+# learned tokens, boundary probabilities, embeddings and logits in demo/. Run it again as often as you like.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -19,11 +19,10 @@ run() {
 }
 awk -f examples/demo-sequences.awk >demo/sequences.fa
 echo "== running, results in demo/"
-run build/ldar init --preset 2m --seed 1 -o demo/model.safetensors
-run build/ldar segment -m demo/model.safetensors demo/sequences.fa -O bed -o demo/tokens.bed
-run build/ldar segment -m demo/model.safetensors demo/sequences.fa -O bedgraph -o demo/boundaries.bedgraph
-run build/ldar embed -m demo/model.safetensors demo/sequences.fa --pool mean -o demo/embeddings.npy
-run build/ldar logits -m demo/model.safetensors demo/sequences.fa -o demo/logits.npy
+run build/ldar segment demo/sequences.fa -O bed -o demo/tokens.bed
+run build/ldar segment demo/sequences.fa -O bedgraph -o demo/boundaries.bedgraph
+run build/ldar embed demo/sequences.fa --pool mean -o demo/embeddings.npy
+run build/ldar logits demo/sequences.fa -o demo/logits.npy
 awk -v name=demo_gene -v from=11360 -v to=11450 -f examples/draw-tokens.awk \
     demo/sequences.fa demo/boundaries.bedgraph demo/tokens.bed >demo/tokens.svg
 
@@ -31,10 +30,10 @@ tokens=$(grep -vc '^[#t]' demo/tokens.bed)
 bases=$(grep -v '^>' demo/sequences.fa | tr -d '\n' | wc -c)
 cat <<END
 
-Done. What lies in demo/:
+Done, by models/ldar-2m.safetensors: 2 million parameters, trained on two yeasts first of all (models/README.md); -m
+takes another model. The sequences are made up: the results show how the program works, and nothing about a genome.
+What lies in demo/:
   sequences.fa         the input: three artificial records, $bases bases, with repeats, a promoter and a run of N
-  model.safetensors    the model: 2 million parameters, UNTRAINED - random numbers, so that what follows shows how the
-                       program works, and nothing about DNA
   tokens.bed           $tokens learned tokens, a line each: name, start, end, ., 1000 x the probability of its boundary
   boundaries.bedgraph  the probability of each base that a token begins there; a genome browser shows it
   tokens.svg           both, drawn along the promoter of the first record; a web browser shows it
