@@ -4,7 +4,9 @@
  * Packed GEMM. The weights lie in panels of TILE_COLUMNS columns, (k, TILE_COLUMNS) operands each, so that the inner
  * loop reads them in order. Panels are the outer loop: 64 rows of `a` stay in L2 while the weights, of which a network
  * holds far more than any cache, stream past once. That stream is the danger: with cold weights the same loop falls to
- * 0.84 of the peak, and bringing the next panel into L2 while this one is used gives 0.95.
+ * 0.84 of the peak, and bringing the next panel into L2 while this one is used gives 0.95. All blocks of rows have an
+ * equal share in that: asked for by the first ones alone, a panel comes at four times the rate that is needed, and more
+ * than the third cache of some machines gives.
  */
 
 /* VEC_WIDTH rows of VEC_WIDTH operands of the weights, transposed; zeros where there are none. */
@@ -68,8 +70,17 @@ TILE_INLINE void gemm_last_element(struct tile *t, const struct ldar_gemm_args *
     tile_multiply(t, last, 1, 0, panel + g->k / OPERAND * TILE_COLUMNS, 1, NULL, rows);
 }
 
+/* The share of one block of rows in bringing the next panel. */
+static inline struct tile_ahead gemm_ahead(const float *next, size_t depth, size_t block, size_t blocks)
+{
+    const size_t stretches = depth / TILE_STRETCH, lines = depth * TILE_COLUMNS * sizeof *next / TILE_LINE;
+    const size_t share = (lines + blocks - 1) / blocks;
+    return (struct tile_ahead){(const char *)next + block * share * TILE_LINE,
+                               stretches ? (share + stretches - 1) / stretches : 0};
+}
+
 TILE_INLINE void gemm_product(struct tile *t, const struct ldar_gemm_args *g, const float *a, const float *panel,
-                              const float *ahead, const int rows)
+                              struct tile_ahead *ahead, const int rows)
 {
     const size_t whole = g->k / OPERAND;
     const ptrdiff_t stride = g->a_stride / OPERAND;
@@ -80,7 +91,7 @@ TILE_INLINE void gemm_product(struct tile *t, const struct ldar_gemm_args *g, co
         struct tile more;
         depth = whole - k < GEMM_DEPTH ? whole - k : GEMM_DEPTH;
         tile_zero(&more, rows);
-        tile_multiply(&more, a + k, stride, 1, panel + k * TILE_COLUMNS, depth, ahead ? ahead + k * 16 : NULL, rows);
+        tile_multiply(&more, a + k, stride, 1, panel + k * TILE_COLUMNS, depth, ahead, rows);
         tile_add(t, &more, rows);
     }
     if (g->k % OPERAND)
@@ -125,7 +136,7 @@ TILE_INLINE void gemm_store_floats(const struct tile *t, float *c, ptrdiff_t str
 
 /* `rows` rows of C, from the column on that the panel begins with. */
 TILE_INLINE void gemm_tile(const struct ldar_gemm_args *g, size_t row, size_t first, const float *panel,
-                           const float *ahead, const int rows)
+                           struct tile_ahead *ahead, const int rows)
 {
     const int floats = g->mode == LDAR_GEMM_FLOATS || g->mode == LDAR_GEMM_ADD;
     const size_t column = g->mode == LDAR_GEMM_SWIGLU ? first / 2 : first;
@@ -135,11 +146,9 @@ TILE_INLINE void gemm_tile(const struct ldar_gemm_args *g, size_t row, size_t fi
     char *c = (char *)g->c + ((ptrdiff_t)row * g->c_stride + (ptrdiff_t)column) * (ptrdiff_t)size;
     struct tile t;
     for (int r = 0; r < rows; r++)
-        __builtin_prefetch(c + r * g->c_stride * (ptrdiff_t)size, 1, 3);
-    if (ahead)
-        gemm_product(&t, g, a, panel, ahead, rows);
-    else
-        gemm_product(&t, g, a, panel, NULL, rows);
+        for (size_t i = 0; i < TILE_COLUMNS * size; i += TILE_LINE)
+            __builtin_prefetch(c + r * g->c_stride * (ptrdiff_t)size + i, 1, 3);
+    gemm_product(&t, g, a, panel, ahead, rows);
     if (floats)
         gemm_store_floats(&t, (float *)(void *)c, g->c_stride, columns, g->mode == LDAR_GEMM_ADD, rows);
     else if (g->mode == LDAR_GEMM_SWIGLU)
@@ -176,14 +185,15 @@ static void gemm_last_rows(const struct ldar_gemm_args *g, size_t row, size_t fi
 static void kernel_gemm(const struct ldar_gemm_args *g)
 {
     const size_t depth = (g->k + OPERAND - 1) / OPERAND;
-    const size_t blocks_ahead = TILE_COLUMNS / 16; /* a block of rows prefetches one line, 16 operands, per step */
     const size_t whole = g->rows / GEMM_ROWS * GEMM_ROWS;
     for (size_t first = 0; first < g->n; first += TILE_COLUMNS) {
         const float *panel = (const float *)g->packed + first * depth;
         const float *next = first + TILE_COLUMNS < g->n ? panel + TILE_COLUMNS * depth : g->next;
         for (size_t row = 0; row < whole; row += GEMM_ROWS) {
-            size_t block = row / GEMM_ROWS;
-            gemm_tile(g, row, first, panel, next && block < blocks_ahead ? next + block * depth * 16 : NULL, GEMM_ROWS);
+            struct tile_ahead ahead = {NULL, 0};
+            if (next)
+                ahead = gemm_ahead(next, depth, row / GEMM_ROWS, whole / GEMM_ROWS);
+            gemm_tile(g, row, first, panel, &ahead, GEMM_ROWS);
         }
         gemm_last_rows(g, whole, first, panel);
     }
@@ -267,13 +277,11 @@ struct gemm_lines {
     size_t bytes, at, rows, each; /* of a row; place in it; rows left; lines to bring at a time */
 };
 
-enum { GEMM_LINE = 64 };
-
 /* All of (rows, columns) elements in `times` times. */
 static struct gemm_lines gemm_lines_of(const element *from, ptrdiff_t stride, size_t rows, size_t columns, size_t times)
 {
-    const size_t before = (uintptr_t)from % GEMM_LINE, bytes = before + columns * sizeof(element);
-    const size_t lines = rows * ((bytes + GEMM_LINE - 1) / GEMM_LINE);
+    const size_t before = (uintptr_t)from % TILE_LINE, bytes = before + columns * sizeof(element);
+    const size_t lines = rows * ((bytes + TILE_LINE - 1) / TILE_LINE);
     return (struct gemm_lines){.row = (const char *)from - before,
                                .pitch = stride * (ptrdiff_t)sizeof(element),
                                .bytes = bytes,
@@ -285,7 +293,7 @@ static inline void gemm_lines_ahead(struct gemm_lines *l)
 {
     for (size_t i = 0; i < l->each && l->rows; i++) {
         __builtin_prefetch(l->row + l->at, 0, 2);
-        l->at += GEMM_LINE;
+        l->at += TILE_LINE;
         if (l->at >= l->bytes)
             l->at = 0, l->row += l->pitch, l->rows--;
     }
@@ -327,7 +335,7 @@ static inline void gradient_tile(struct gradient_block *b, float *dw, ptrdiff_t 
         gemm_lines_ahead(&b->dc_ahead);
         gemm_lines_ahead(&b->a_ahead);
         for (size_t r = row; r < row + GRADIENT_LINES && r < GEMM_ROWS && r < rows; r++)
-            for (size_t c = 0; c < TILE_COLUMNS; c += GEMM_LINE / sizeof *dw)
+            for (size_t c = 0; c < TILE_COLUMNS; c += TILE_LINE / sizeof *dw)
                 __builtin_prefetch(dw + (ptrdiff_t)r * stride + c, 1, 3);
         tile_multiply(&t, dc + k * GRADIENT_STEP, 1, GRADIENT_STEP, a + k * TILE_COLUMNS, here, NULL, GEMM_ROWS);
     }

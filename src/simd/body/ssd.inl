@@ -94,12 +94,9 @@ static inline void ssd_zip(float *out, const float *rows, size_t tokens, size_t 
         }
 }
 
-/*
- * Sixteen columns of B, from column i on: the operands of the state's update, paired along the tokens, and those of
- * C B^T, paired along N.
- */
-static void ssd_take_b(const struct ldar_ssd_args *a, const struct ssd_tile *t, size_t i, size_t first, size_t tokens,
-                       size_t history)
+/* Sixteen columns of B, from column i on, as operands paired along the tokens; returns their rows of floats. */
+static const float *ssd_take_block(const struct ldar_ssd_args *a, const struct ssd_tile *t, size_t i, size_t first,
+                                   size_t tokens, size_t history)
 {
     const element *b = (const element *)a->b + (ptrdiff_t)first * a->bc_stride + i;
     const struct conv1d_past past = {b, a->bc_stride, history};
@@ -110,6 +107,14 @@ static void ssd_take_b(const struct ldar_ssd_args *a, const struct ssd_tile *t, 
     ssd_input(rows, SSD_BLOCK, b, a->bc_stride, &past, ssd_offset(a->conv_weight_b, i), a->conv_stride,
               ssd_offset(a->conv_bias_b, i), tokens, channels);
     ssd_zip(block, rows, tokens, SSD_BLOCK);
+    return rows;
+}
+
+/* The same, and the operands of C B^T, paired along N. */
+static void ssd_take_b(const struct ldar_ssd_args *a, const struct ssd_tile *t, size_t i, size_t first, size_t tokens,
+                       size_t history)
+{
+    const float *rows = ssd_take_block(a, t, i, first, tokens, history);
     for (size_t r = 0; OPERAND > 1 && r < tokens; r++)
         for (size_t j = 0; j < SSD_BLOCK; j += VEC_WIDTH)
             element_store((element *)(void *)t->b_rows + r * t->n + i + j, vec_load(rows + r * SSD_BLOCK + j));
@@ -439,12 +444,14 @@ struct ssd_factor {
     float *turned;   /* (T / COLUMNS, N, COLUMNS) */
     float *slope;    /* (T, N): of the silu behind the convolution */
     float *gradient; /* (T / COLUMNS, N, COLUMNS): the sum over heads */
+    element *out;    /* (length, N): where the gradients go, all tiles' */
 };
 
 struct ssd_walk {
     struct ldar_ssd_args scan; /* what is differentiated */
     struct ssd_tile t;         /* of it b, cb, m, x_late, rows and the steps */
     struct ssd_factor b, c;
+    ptrdiff_t out_stride;          /* of b.out and c.out */
     element *kept;                 /* (tiles of a span, heads, P / COLUMNS, N, COLUMNS): the states before them */
     float *state;                  /* (heads, P / COLUMNS, N, COLUMNS): being rebuilt; none where kept is floats */
     float *dh;                     /* the same: dH */
@@ -527,7 +534,8 @@ static inline void ssd_layout_steps(struct ssd_walk *w, float **from)
 static inline struct ssd_walk ssd_layout_walk(const struct ldar_ssd_backward_args *a)
 {
     const size_t block = SSD_BLOCK * OPERAND;
-    struct ssd_walk w = {.t.n = (a->state + block - 1) / block * block};
+    struct ssd_walk w = {
+        .t.n = (a->state + block - 1) / block * block, .b.out = a->db, .c.out = a->dc, .out_stride = a->dbc_stride};
     w.scan = (struct ldar_ssd_args){
         .x = a->x,
         .b = a->b,
@@ -738,6 +746,8 @@ static void ssd_rebuild(const struct ldar_ssd_backward_args *given, const struct
 {
     const struct ldar_ssd_args *a = &w->scan;
     const size_t size = w->t.n * LDAR_HEAD;
+    if (w->t.n != a->state)
+        memset(w->t.b, 0, SSD_T * w->t.n / OPERAND * sizeof *w->t.b);
     for (size_t h = 0; start && h < a->heads; h++) {
         const ptrdiff_t border = (ptrdiff_t)(start / LDAR_SSD_SPAN - 1);
         const float *state = given->states + border * given->states_stride + h * ldar_ssd_state(a->state);
@@ -748,7 +758,8 @@ static void ssd_rebuild(const struct ldar_ssd_backward_args *given, const struct
     }
     for (size_t tile = 0; tile + 1 < tiles; tile++) {
         const size_t first = start + tile * SSD_T;
-        ssd_factor_take(w, &w->b, a->b, a->conv_weight_b, a->conv_bias_b, first, SSD_T);
+        for (size_t i = 0; i < a->state; i += SSD_BLOCK)
+            ssd_take_block(a, &w->t, i, first, SSD_T, first ? SSD_PAST : 0);
         ssd_steps(a, &w->t, first, SSD_T);
         for (size_t h = 0; h < a->heads; h++) {
             element *before = ssd_kept(w, tile, h), *after = ssd_kept(w, tile + 1, h);
@@ -975,10 +986,12 @@ static void ssd_walk_dx(const struct ldar_ssd_backward_args *a, const struct ssd
                 ssd_bring(next->c + (ptrdiff_t)tile * a->bc_stride, a->bc_stride, a->state, 0, 1);
             }
             if (dh) {
-                const float *ahead = NULL;
-                if (next->rows && tile < 2 * CHUNKS)
-                    ahead = (tile < CHUNKS ? next->state : next->dh) + tile % CHUNKS * 16 * depth;
-                tile_multiply(&acc, rows + i * depth, (ptrdiff_t)depth, 1, dh + p * depth, depth, ahead, TILE_ROWS);
+                struct tile_ahead ahead = {NULL, 0};
+                if (next->rows && tile < 2 * CHUNKS) {
+                    const float *from = (tile < CHUNKS ? next->state : next->dh) + tile % CHUNKS * 16 * depth;
+                    ahead = (struct tile_ahead){(const char *)from, TILE_STRETCH};
+                }
+                tile_multiply(&acc, rows + i * depth, (ptrdiff_t)depth, 1, dh + p * depth, depth, &ahead, TILE_ROWS);
                 tile_scale(&acc, w->late + h * SSD_T + i, 1, TILE_ROWS);
             }
             tile_multiply(&acc, w->t.m + i / OPERAND * SSD_T + i, 1, SSD_T,
@@ -1063,12 +1076,26 @@ static void ssd_walk_square(const struct ssd_walk *w, size_t tokens)
     ssd_turn(w->dcb_columns, depth, (const float *)(const void *)w->dcb_rows, depth, depth);
 }
 
-/* A factor's gradient += (N, T) = other^T (N, tokens) square (tokens, T), tokens from `low` to `high`. */
-static void ssd_factor_square(const struct ssd_walk *w, const struct ssd_factor *f, const struct ssd_factor *other,
-                              const float *square, size_t column, size_t low, size_t high)
+/* Claims `rows` rows of a factor's gradient for writing. */
+static inline void ssd_claim(const struct ssd_walk *w, const struct ssd_factor *f, size_t row, size_t rows)
 {
-    const size_t n = w->t.n;
-    for (size_t i = 0; i < n; i += TILE_ROWS) {
+    for (const size_t end = row + rows; row < end; row++)
+        for (size_t j = 0; j < w->scan.state; j += LINE)
+            __builtin_prefetch(f->out + (ptrdiff_t)row * w->out_stride + j, 1, 3);
+}
+
+/*
+ * A factor's gradient += (N, T) = other^T (N, tokens) square (tokens, T) in the tile at `first`, tokens from `low` to
+ * `high`. The rows that this panel of columns will be written to are claimed meanwhile.
+ */
+static void ssd_factor_square(const struct ssd_walk *w, const struct ssd_factor *f, const struct ssd_factor *other,
+                              const float *square, size_t first, size_t column, size_t low, size_t high)
+{
+    const size_t n = w->t.n, left = w->scan.length - first - column, rows = left < TILE_COLUMNS ? left : TILE_COLUMNS;
+    const size_t share = (TILE_COLUMNS * TILE_ROWS + n - 1) / n;
+    for (size_t i = 0, row = 0; i < n; i += TILE_ROWS, row += share) {
+        if (row < rows)
+            ssd_claim(w, f, first + column + row, rows - row < share ? rows - row : share);
         float *gradient = f->gradient + column * n + i * TILE_COLUMNS;
         struct tile acc;
         tile_load(&acc, gradient, TILE_COLUMNS, TILE_ROWS);
@@ -1081,8 +1108,7 @@ static void ssd_factor_square(const struct ssd_walk *w, const struct ssd_factor 
 }
 
 /* The factor's gradient by rows, times the slope of its silu. */
-static void ssd_factor_give(const struct ssd_walk *w, const struct ssd_factor *f, element *out, ptrdiff_t stride,
-                            size_t tokens)
+static void ssd_factor_give(const struct ssd_walk *w, const struct ssd_factor *f, size_t first, size_t tokens)
 {
     const size_t n = w->t.n, state = w->scan.state;
     for (size_t t = 0; t < tokens; t += VEC_WIDTH)
@@ -1093,22 +1119,21 @@ static void ssd_factor_give(const struct ssd_walk *w, const struct ssd_factor *f
                           TILE_COLUMNS);
             for (size_t r = 0; r < VEC_WIDTH && t + r < tokens; r++)
                 store_elements(
-                    out + (ptrdiff_t)(t + r) * stride + i, lanes,
+                    f->out + (ptrdiff_t)(first + t + r) * w->out_stride + i, lanes,
                     vec_mul(vec_load(turned + r * VEC_WIDTH), load_lanes(f->slope + (t + r) * n + i, lanes)));
         }
 }
 
-static void ssd_walk_factors(const struct ldar_ssd_backward_args *a, const struct ssd_walk *w, size_t first,
-                             size_t tokens)
+static void ssd_walk_factors(const struct ssd_walk *w, size_t first, size_t tokens)
 {
-    const ptrdiff_t row = (ptrdiff_t)first * a->dbc_stride;
     ssd_walk_square(w, tokens);
     for (size_t j = 0; j < tokens; j += TILE_COLUMNS) {
-        ssd_factor_square(w, &w->b, &w->c, w->dcb_zip, j, j, tokens);
-        ssd_factor_square(w, &w->c, &w->b, w->dcb_columns, j, 0, j + TILE_COLUMNS < tokens ? j + TILE_COLUMNS : tokens);
+        const size_t end = j + TILE_COLUMNS < tokens ? j + TILE_COLUMNS : tokens;
+        ssd_factor_square(w, &w->b, &w->c, w->dcb_zip, first, j, j, tokens);
+        ssd_factor_square(w, &w->c, &w->b, w->dcb_columns, first, j, 0, end);
     }
-    ssd_factor_give(w, &w->b, (element *)a->db + row, a->dbc_stride, tokens);
-    ssd_factor_give(w, &w->c, (element *)a->dc + row, a->dbc_stride, tokens);
+    ssd_factor_give(w, &w->b, first, tokens);
+    ssd_factor_give(w, &w->c, first, tokens);
 }
 
 /* ddt of VEC_WIDTH heads from h on, and what it adds to da and ddt_bias. */
@@ -1175,7 +1200,7 @@ static void kernel_ssd_backward(const struct ldar_ssd_backward_args *a)
             ssd_walk_steps(&w, first, tokens);
             for (size_t h = 0; h < a->heads; h++)
                 ssd_walk_head(a, &w, h, first, tokens);
-            ssd_walk_factors(a, &w, first, tokens);
+            ssd_walk_factors(&w, first, tokens);
             ssd_walk_steps_back(a, &w, first, tokens);
         }
     }

@@ -95,29 +95,54 @@ TILE_INLINE int tile_groups(const float *group[TILE_GROUPS], const float *a, ptr
     return (rows + TILE_GROUP - 1) / TILE_GROUP;
 }
 
+/* t[r] += a(r) b, one step of a product. */
+TILE_INLINE void tile_step(struct tile *t, const float *const group[TILE_GROUPS], ptrdiff_t stride, const float *b,
+                           const int height, const int rows)
+{
+    vec column[TILE_VECS];
+    TILE_UNROLL
+    for (int j = 0; j < TILE_VECS; j++)
+        column[j] = vec_load(b + j * VEC_WIDTH);
+    TILE_UNROLL
+    for (int r = 0; r < rows; r++) {
+        const float x = group[r / height][r % height * stride];
+        TILE_UNROLL
+        for (int j = 0; j < TILE_VECS; j++)
+            t->v[r][j] = operand_fma1(x, column[j], t->v[r][j]);
+    }
+}
+
+/* Memory that is brought into L2 while a product is formed: so many cache lines with every TILE_STRETCH steps. */
+struct tile_ahead {
+    const char *from;
+    size_t lines;
+};
+
+enum { TILE_STRETCH = 4, TILE_LINE = 64 };
+
 /*
  * t[r] += a(r, k) b(k) for k ascending, a(r, k) = a[r stride + k step], b(k) = b[k TILE_COLUMNS ..], all operands.
- * While it works, one cache line per k of the memory at `ahead` is brought into L2; NULL: none.
+ * `ahead` is NULL or moves on behind what was brought.
  */
 TILE_INLINE void tile_multiply(struct tile *t, const float *a, ptrdiff_t stride, ptrdiff_t step, const float *b,
-                               size_t depth, const float *ahead, const int rows)
+                               size_t depth, struct tile_ahead *ahead, const int rows)
 {
     const float *group[TILE_GROUPS];
     const int groups = tile_groups(group, a, stride, rows), height = groups > 1 ? TILE_GROUP : TILE_TALL;
-    for (size_t k = 0; k < depth; k++, b += TILE_COLUMNS) {
-        vec column[TILE_VECS];
+    size_t k = 0;
+    for (; ahead && k + TILE_STRETCH <= depth; k += TILE_STRETCH) {
+        for (size_t i = 0; i < ahead->lines; i++, ahead->from += TILE_LINE)
+            __builtin_prefetch(ahead->from, 0, 2);
         TILE_UNROLL
-        for (int j = 0; j < TILE_VECS; j++)
-            column[j] = vec_load(b + j * VEC_WIDTH);
-        if (ahead)
-            __builtin_prefetch(ahead + k * 16, 0, 2);
-        TILE_UNROLL
-        for (int r = 0; r < rows; r++) {
-            const float x = group[r / height][r % height * stride];
+        for (int i = 0; i < TILE_STRETCH; i++, b += TILE_COLUMNS) {
+            tile_step(t, group, stride, b, height, rows);
             TILE_UNROLL
-            for (int j = 0; j < TILE_VECS; j++)
-                t->v[r][j] = operand_fma1(x, column[j], t->v[r][j]);
+            for (int g = 0; g < groups; g++)
+                group[g] += step;
         }
+    }
+    for (; k < depth; k++, b += TILE_COLUMNS) {
+        tile_step(t, group, stride, b, height, rows);
         TILE_UNROLL
         for (int g = 0; g < groups; g++)
             group[g] += step;
