@@ -30,26 +30,42 @@ struct slot {
 static struct slot slots[SLOTS];
 static size_t used;
 
-/* The bytes of 0x7fe57fd3 at four-byte aligned addresses: a quiet NaN as a float, and two of them as bfloat16. */
-static unsigned char canary(const unsigned char *at)
+/* Aligned words of 0x7fe57fd3: a quiet NaN as a float, and two of them as bfloat16. */
+static uint32_t canaries[NEAR / sizeof(uint32_t) + 1];
+
+/* Up to NEAR bytes of canary, as they must be from `at` on. */
+static const unsigned char *canary(const unsigned char *at)
 {
-    const uint32_t word = 0x7fe57fd3u;
-    unsigned char bytes[4];
-    memcpy(bytes, &word, sizeof bytes);
-    return bytes[(uintptr_t)at % 4];
+    enum { WORDS = sizeof canaries / sizeof *canaries };
+    for (size_t i = 0; !canaries[WORDS - 1] && i < WORDS; i++) {
+        canaries[i] = 0x7fe57fd3u;
+    }
+    return (const unsigned char *)canaries + (uintptr_t)at % sizeof *canaries;
 }
 
+static size_t minimum(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* In blocks, as hurt(): byte by byte, canaries would take longer than the kernels between them. */
 static void paint(unsigned char *from, const unsigned char *to)
 {
-    for (; from < to; from++) {
-        *from = canary(from);
+    for (size_t bytes; from < to; from += bytes) {
+        bytes = minimum(NEAR, (size_t)(to - from));
+        memcpy(from, canary(from), bytes);
     }
 }
 
 static const unsigned char *hurt(const unsigned char *from, const unsigned char *to)
 {
-    for (; from < to; from++) {
-        if (*from != canary(from)) {
+    for (size_t bytes; from < to; from += bytes) {
+        bytes = minimum(NEAR, (size_t)(to - from));
+        const unsigned char *expected = canary(from);
+        if (memcmp(from, expected, bytes) != 0) {
+            while (*from == *expected) {
+                from++, expected++;
+            }
             return from;
         }
     }
@@ -73,11 +89,6 @@ static void reserve(struct slot *slot, size_t span)
     }
     slot->pages = map + GUARD;
     slot->capacity = capacity;
-}
-
-static size_t minimum(size_t a, size_t b)
-{
-    return a < b ? a : b;
 }
 
 void *guard_rows(size_t rows, size_t bytes, size_t pitch, enum guard_side side, size_t offset)
