@@ -7,6 +7,7 @@ import os
 import random
 import shlex
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -25,6 +26,11 @@ TINY = GOLDEN / "tiny.safetensors"
 TINY_WIDTH = 64
 SHIPPED = SOURCE / "models" / "ldar-2m.safetensors"
 SEED = int(os.environ.get("LDAR_TEST_SEED", "1"))
+
+# What started the tests may have been told to ignore these, as nohup does; the program would ignore them too.
+for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, signal.SIG_DFL)
 
 COMMANDS = ["init", "convert", "info", "verify", "embed", "logits", "segment", "pretrain", "evaluate", "bench"]
 

@@ -23,6 +23,10 @@ class Bench(Case):
     def bench(self, *arguments, **options):
         return json.loads(self.ok("bench", "-q", "-o", "json", "--repeats", 2, *arguments, **options).stdout)
 
+    def sometimes(self, measured):
+        """What is true of an undisturbed measurement is true of one in ten, however busy the machine."""
+        self.assertTrue(any(measured() for _ in range(10)), "not once in ten measurements")
+
     def test_forward(self):
         (row,) = self.bench("-m", TINY, "--length", 256)
         for field in FIELDS:
@@ -47,16 +51,20 @@ class Bench(Case):
             known = sum(row[p] for p in parts) / row["explained"]
             self.assertTrue(fast * 0.999 <= known <= slow * 1.001, row)
             self.assertLess(row["explained"], 1.001)
-        self.assertGreater(rows[0]["explained"], 0.97)
+        self.sometimes(lambda: self.bench("-m", TINY, "--length", 8192, "-@", 1)[0]["explained"] > 0.97)
 
     def test_boundaries(self):
         """The part of the pass that segment takes is faster than all of it."""
-        (part,) = self.bench("-m", TINY, "--length", 4096, "-@", 1, "--what", "boundaries")
-        (whole,) = self.bench("-m", TINY, "--length", 4096, "-@", 1)
-        self.assertEqual(part["what"], "boundaries")
-        self.assertNotIn("fraction", part)
-        seconds = [sum(row[p] for p in FIELDS if p.startswith("seconds_")) for row in (part, whole)]
-        self.assertTrue(0 < seconds[0] < seconds[1])
+
+        def faster():
+            (part,) = self.bench("-m", TINY, "--length", 4096, "-@", 1, "--what", "boundaries")
+            (whole,) = self.bench("-m", TINY, "--length", 4096, "-@", 1)
+            self.assertEqual(part["what"], "boundaries")
+            self.assertNotIn("fraction", part)
+            seconds = [sum(row[p] for p in FIELDS if p.startswith("seconds_")) for row in (part, whole)]
+            return 0 < seconds[0] < seconds[1]
+
+        self.sometimes(faster)
 
     def test_training(self):
         """Steps on one and on two threads, which must have the gradients of an untimed one, or bench fails."""
@@ -69,8 +77,10 @@ class Bench(Case):
             for field in FIELDS:
                 self.assertIn(field, row)
             self.assertAlmostEqual(row["gflops"] / (row["nt_per_s"] * row["flop_per_nt"] * 1e-9), 1, delta=1e-6)
-            self.assertTrue(0.5 < row["explained"] < 1.001, row)
+            self.assertLess(row["explained"], 1.001)
         self.assertTrue(2.5 < rows[-1]["flop_per_nt"] / forward["flop_per_nt"] < 3.5)
+        step = ["-m", TINY, "--what", "train", "--length", 200, "--batch", 3, "-@", 2]
+        self.sometimes(lambda: self.bench(*step)[0]["explained"] > 0.5)
         (row,) = self.bench("--preset", "2m", "--what", "train", "--length", 4096, "--repeats", 1)
         self.assertAlmostEqual(row["flop_per_nt"] / 11.22e6, 1, delta=1e-3)
 

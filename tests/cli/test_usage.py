@@ -118,13 +118,10 @@ class Usage(Case):
         self.assertIn("4 nt in", self.ok("embed", "-m", TINY, "a.fa", "-o", "a.npy").stderr)
         self.assertIn("instruction set", self.ok("embed", "-v", "-m", TINY, "a.fa", "-o", "a.npy").stderr)
 
-    def test_progress_on_a_terminal(self):
-        """A bar that is redrawn in place, and taken away at the end; elsewhere no bar."""
-        write_fasta("a.fa", [("a", program.dna(60000))])
-        command = ["segment", "-m", str(TINY), "a.fa", "-o", "a.bed", "--window", "1000"]
-        slow = environment(LDAR_ISA="scalar")
+    def on_terminal(self, *command, **options):
+        """What a terminal is sent."""
         terminal, end = pty.openpty()
-        with subprocess.Popen(program.PROGRAM + command, stderr=end, env=slow) as process:
+        with subprocess.Popen([*program.PROGRAM, *command], stderr=end, **options) as process:
             os.close(end)
             shown = b""
             try:
@@ -134,8 +131,19 @@ class Usage(Case):
                 pass  # how Linux says that the other end is closed
             os.close(terminal)
         self.assertEqual(process.returncode, 0, shown)
+        return shown
+
+    def test_progress_on_a_terminal(self):
+        """A bar that is redrawn in place, and taken away at the end; elsewhere no bar."""
+        command = ["segment", "-m", str(TINY), "a.fa", "-o", "a.bed", "--window", "1000"]
+        slow = environment(LDAR_ISA="scalar")
+        for kilobases in (10, 20, 40, 80, 160, 320, 640):  # until it takes long enough for a bar
+            write_fasta("a.fa", [("a", program.dna(1000 * kilobases))])
+            shown = self.on_terminal(*command, env=slow)
+            if b"#" in shown:
+                break
         self.assertRegex(shown, rb"\[#*\.*\] +\d+ %.*nt/s.* left")
-        self.assertIn(b"60.0 knt in", shown.rsplit(b"\r\x1b[K", 1)[1])
+        self.assertIn(b"%d.0 knt in" % kilobases, shown.rsplit(b"\r\x1b[K", 1)[1])
         self.assertEqual(len(self.ok(*command, env=slow).stderr.splitlines()), 1)
 
 

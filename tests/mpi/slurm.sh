@@ -15,7 +15,7 @@ echo "$*" >"$WORK/srun"
 [ -z "$STATUS" ] || exit "$STATUS"
 trap 'touch "$WORK/terminated"; exit 143' TERM
 echo $$ >"$WORK/step"
-for _ in 1 2 3 4 5 6 7 8 9 10; do sleep 1; done
+while [ -e "$WORK" ]; do sleep 1; done # a test that fails takes the folder with it
 END
 cat >"$work/bin/scancel" <<'END'
 #!/bin/sh
