@@ -13,7 +13,7 @@ uint64_t random_seed(void)
 
 struct random random_start(uint64_t seed)
 {
-    return (struct random){seed};
+    return (struct random){.state = seed};
 }
 
 uint64_t random_bits(struct random *random)
@@ -31,13 +31,25 @@ size_t random_below(struct random *random, size_t limit)
 
 double random_uniform(struct random *random, double low, double high)
 {
-    return low + (high - low) * ldexp((double)(random_bits(random) >> 11), -53);
+    return low + (high - low) * (double)(random_bits(random) >> 11) * 0x1p-53;
 }
 
+/* Marsaglia's polar method: most of what a sweep draws comes from here, and a logarithm for two is all it costs. */
 double random_normal(struct random *random)
 {
-    double radius = sqrt(-2 * log(1 - random_uniform(random, 0, 1)));
-    return radius * cos(2 * acos(-1) * random_uniform(random, 0, 1));
+    double x, y, square;
+    random->spared = !random->spared;
+    if (!random->spared) {
+        return random->spare;
+    }
+    do {
+        x = random_uniform(random, -1, 1);
+        y = random_uniform(random, -1, 1);
+        square = x * x + y * y;
+    } while (square >= 1 || square == 0);
+    const double stretch = sqrt(-2 * log(square) / square);
+    random->spare = y * stretch;
+    return x * stretch;
 }
 
 const char *fill_name(enum fill fill)

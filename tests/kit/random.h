@@ -8,6 +8,8 @@
 /* A stream of random numbers (splitmix64): equal seeds give equal streams on every machine. */
 struct random {
     uint64_t state;
+    double spare; /* normal numbers are made in pairs */
+    int spared;
 };
 
 /* LDAR_TEST_SEED from the environment, or 1. */
