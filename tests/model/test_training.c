@@ -72,7 +72,7 @@ static struct golden golden_open(const char *path)
     golden.lesson = lesson_random(&none, lengths, sequences, 0);
     size_t row = 0;
     for (size_t s = 0; s < sequences; s++) {
-        char name[16];
+        char name[24];
         snprintf(name, sizeof name, "%zu", s);
         const struct ldar_tensor ids = golden_tensor(&golden, "ids.", name);
         const struct ldar_tensor labels = golden_tensor(&golden, "labels.", name);
