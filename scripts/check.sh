@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # check.sh [quick]: installs what is missing, builds, and proves that the numbers are right. `quick`: the source laws,
-# the build and its tests. Without: also clang, AArch64 under qemu, the sanitizers, oneDNN 3 and 30 seconds of each fuzz
+# the build and its tests. Without: also clang, AArch64 under qemu, the sanitizers, oneDNN 3 and 10 seconds of each fuzz
 # target (LDAR_FUZZ_SECONDS says how many). The fast stages come first; the last line counts passed, failed, skipped.
+# LDAR_CHECK_FULL=1: whole models on every instruction set in the slow stages too (docs/testing.md).
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
@@ -111,14 +112,25 @@ arm64_stage() {
         return
     fi
     sh scripts/arm64-sysroot.sh || { skip "the AArch64 packages cannot be had here"; return; }
+    [ -n "${LDAR_CHECK_FULL:-}" ] || export LDAR_TEST_ISAS="neon neonbf16" # whole models without vectors take minutes
     build build-arm64 all --preset arm64 &&
-        tests build-arm64 -R '^((kernel\..*|model\.golden|api\.ops)\.neon(bf16)?|kernel\.select|cli\.verify)$'
+        tests build-arm64 \
+            -R '^((kernel\..*|model\.golden|api\.ops)\.neon(bf16)?|kernel\.select|api\.ops\.scalar|cli\.verify)$'
+    unset LDAR_TEST_ISAS
 }
 
 asan_stage() {
     headline "AddressSanitizer and UndefinedBehaviorSanitizer: all tests but those under MPI (build-asan/)"
     # Under a launcher of MPI the sanitizer meets the launcher's and MPI's own memory; mpi.exchange has ours.
-    build build-asan all --preset asan && tests build-asan -E '^mpi\.(openmpi|mpich|pretrain)'
+    excluded='^mpi\.(openmpi|mpich|pretrain)'
+    if [ -z "${LDAR_CHECK_FULL:-}" ]; then
+        # Around the kernels the code is one for all instruction sets but for the type: whole models and the program go
+        # through a set of floats and one of bfloat16. The kernels of each set have tests of their own, and all run.
+        excluded="$excluded|^model\..*\.(scalar|avx512)\$"
+        export LDAR_TEST_ISAS="avx2 avx512bf16 neon neonbf16"
+    fi
+    build build-asan all --preset asan && tests build-asan -E "$excluded"
+    unset LDAR_TEST_ISAS
 }
 
 tsan_stage() {
@@ -136,7 +148,7 @@ onednn3_stage() {
 }
 
 fuzz_stage() {
-    seconds=${LDAR_FUZZ_SECONDS:-30}
+    seconds=${LDAR_FUZZ_SECONDS:-10}
     headline "fuzzing: $seconds s for each target (build-fuzz/)"
     command -v clang >/dev/null || { skip "no clang"; return; }
     names=$(ls tests/fuzz/corpus)

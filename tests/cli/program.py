@@ -51,8 +51,15 @@ def run(*arguments, env=None, program=None, **options):
     return result
 
 
-def running_isas():
+def isas_of_this_machine():
     return json.loads(run("info", "--json").stdout)["isas"]
+
+
+def running_isas():
+    """Those to go through: of those of this machine the ones that LDAR_TEST_ISAS names, or all."""
+    isas = isas_of_this_machine()
+    named = os.environ.get("LDAR_TEST_ISAS", "").split()
+    return [isa for isa in isas if isa in named] or isas
 
 
 def multiplies_bf16(isa):
