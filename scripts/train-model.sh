@@ -37,8 +37,8 @@ mitochondrion=$(file MT-human.fa.gz)
 if [ -d "$run" ]; then
     "$ldar" pretrain --resume "$run" "$@"
 else
-    "$ldar" pretrain --preset 2m --seed 1 --steps 4000 --warmup 40 --batch 4 --accumulate 1 --window 4096 \
-        --validate-every 250 --validation-windows 96 --checkpoint-every 100 \
+    "$ldar" pretrain --preset 2m --seed 1 --steps 3000 --warmup 40 --decay-steps 1480 --batch 4 --accumulate 1 \
+        --window 4096 --validate-every 250 --validation-windows 96 --checkpoint-every 100 \
         --hold-out S_cerevisiae.R64-1-1.fa.gz:XV --hold-out S_cerevisiae.R64-1-1.fa.gz:XVI \
         --hold-out S_pombe.ASM294v2.fa.gz:III --hold-out z:450001-550000 \
         "$budding:2" "$fission:2" "$coli:0.5" "$chromosome20" "$lpa:0.1" "$mitochondrion" -o "$run" "$@"
