@@ -178,6 +178,20 @@ static int read_count(const char *text, size_t length, uint64_t *value)
     return length > 0;
 }
 
+/* What stands behind the point of a number, up to three digits, in thousandths; 0 where there is no point. */
+static int read_thousandths(const char *point, size_t length, uint64_t *value)
+{
+    *value = 0;
+    if (length == 0)
+        return 1;
+    if (length > 4 || !read_count(point + 1, length - 1, value))
+        return 0;
+    for (; length < 4; length++)
+        *value *= 10;
+    return 1;
+}
+
+/* 800M, 2.6G; a number without a suffix is one of bytes, and whole. */
 static int read_size(const char *text, uint64_t *value)
 {
     static const char suffixes[] = "KMGT";
@@ -191,9 +205,13 @@ static int read_size(const char *text, uint64_t *value)
             length--;
         }
     }
-    if (!read_count(text, length, value) || *value > UINT64_MAX >> shift)
+    const char *point = shift ? memchr(text, '.', length) : NULL;
+    const size_t whole = point ? (size_t)(point - text) : length;
+    uint64_t thousandths;
+    if (!read_count(text, whole, value) || !read_thousandths(point, length - whole, &thousandths)
+        || *value > (UINT64_MAX >> shift) - (thousandths > 0))
         return 0;
-    *value <<= shift;
+    *value = (*value << shift) + (thousandths << shift) / 1000;
     return 1;
 }
 
@@ -311,7 +329,7 @@ static void option_demand(const struct option *option, char *text, size_t capaci
             snprintf(text, capacity, "a decimal number from %" PRIu64, option->min);
         return;
     case OPTION_SIZE:
-        snprintf(text, capacity, "a size such as 800M or 16G");
+        snprintf(text, capacity, "a size such as 800M or 2.6G");
         return;
     case OPTION_CHOICE:
         snprintf(text, capacity, "one of %s", option->argument);

@@ -46,8 +46,11 @@ class Usage(Case):
         self.fails(2, "-@/--threads needs a value", "embed", "x.fa", "-@")
         for bad in ["0", "-1", "4097", "x", "", "1.5", "99999999999999999999999"]:
             self.fails(2, r"-@/--threads", "embed", "x.fa", "-@", bad)
-        for bad in ["0", "12Q", "K", "", "99999999999T", "-5"]:
+        for bad in ["0", "12Q", "K", "", "99999999999T", "-5", "1.5", "1.G", ".5G", "1.2345M", "1.x2M"]:
             self.fails(2, "--max-memory", "embed", "x.fa", "--max-memory", bad)
+        for size, mebibytes in (("2048K", 2), ("2.5m", 2), ("0.002G", 2), ("3.0M", 3), ("0.004G", 4)):
+            allowed = f"more than the {mebibytes} MiB allowed"
+            self.fails(1, allowed, "bench", "-q", "--preset", "2m", "--length", 16, "--max-memory", size)
         self.fails(2, "takes no value", "info", "--json=1")
         self.fails(2, "--length.*commas", "bench", "--length", "12,,13")
         self.fails(2, "--length.*commas", "bench", "--length", "0")
