@@ -512,6 +512,11 @@ void ldar_trainer_refresh(ldar_trainer *trainer)
     trainer->network.backend->refresh(trainer->network.device);
 }
 
+const ldar_model *ldar_trainer_weights(const ldar_trainer *trainer)
+{
+    return trainer->model;
+}
+
 enum ldar_status ldar_trainer_model(const ldar_trainer *trainer, ldar_model **model, struct ldar_error *error)
 {
     size_t floats;

@@ -349,12 +349,11 @@ static uint64_t state_number(const char *text, const char *key)
     return member_number(text, key, &value) ? (uint64_t)value : 0;
 }
 
-static enum ldar_status save_state(struct pretraining *training, const ldar_model *model, int background,
-                                   struct ldar_error *error)
+static enum ldar_status save_state(struct pretraining *training, int background, struct ldar_error *error)
 {
     char state[STATE_TEXT];
     size_t count;
-    const struct ldar_config *config = ldar_model_config(model);
+    const struct ldar_config *config = ldar_model_config(ldar_trainer_weights(training->trainer));
     const size_t length = ldar_config_format(config, NULL, 0);
     char *text = malloc(length + 1);
     struct ldar_checkpoint_tensor *tensors = checkpoint_tensors(training->trainer, &count);
@@ -372,6 +371,13 @@ static enum ldar_status save_state(struct pretraining *training, const ldar_mode
     return status;
 }
 
+static enum ldar_status save_model(const struct pretraining *training, struct ldar_error *error)
+{
+    char path[RUN_PATH];
+    return ldar_model_save(ldar_trainer_weights(training->trainer), LDAR_F32,
+                           run_path(training->run, "model.safetensors", path), error);
+}
+
 /*
  * The state, and the weights as a model. The log is durable first: a state never knows of steps that the log has lost.
  * Without --max-memory there is room for a copy, and training does not wait for the disk.
@@ -379,20 +385,12 @@ static enum ldar_status save_state(struct pretraining *training, const ldar_mode
 static enum ldar_status checkpoint(struct pretraining *training, int last, struct ldar_error *error)
 {
     const int background = !last && training->settings->common.max_memory == 0;
-    char path[RUN_PATH];
-    ldar_model *model;
     enum ldar_status status = run_log_sync(training->run, error);
     if (status == LDAR_OK)
-        status = ldar_trainer_model(training->trainer, &model, error);
-    if (status != LDAR_OK)
-        return status;
-    status = save_state(training, model, background, error);
+        status = save_state(training, background, error);
     if (status == LDAR_OK && last)
         status = ldar_checkpoints_wait(training->run->checkpoints, error);
-    if (status == LDAR_OK)
-        status = ldar_model_save(model, LDAR_F32, run_path(training->run, "model.safetensors", path), error);
-    ldar_model_destroy(model);
-    return status;
+    return status == LDAR_OK ? save_model(training, error) : status;
 }
 
 static enum ldar_status fail_data(const struct pretraining *training, const char *state, struct ldar_error *error)
@@ -501,17 +499,13 @@ static enum ldar_status train(struct pretraining *training, struct work *work, s
 static enum ldar_status finish(struct pretraining *training, const struct pace *pace, struct ldar_error *error)
 {
     const struct pretrain_state *state = &training->state;
-    char path[RUN_PATH];
-    ldar_model *model;
     enum ldar_status status = ldar_checkpoints_wait(training->run->checkpoints, error);
     if (state->step == 0)
         return status;
     if (status != LDAR_OK || state->step != pace->saved || state->validated != pace->saved_validated)
         status = checkpoint(training, 1, error);
-    else if ((status = ldar_trainer_model(training->trainer, &model, error)) == LDAR_OK) {
-        status = ldar_model_save(model, LDAR_F32, run_path(training->run, "model.safetensors", path), error);
-        ldar_model_destroy(model);
-    }
+    else
+        status = save_model(training, error);
     return status == LDAR_OK ? write_report(training, error) : status;
 }
 

@@ -120,6 +120,11 @@ LDAR_API size_t ldar_trainer_tensors(const ldar_trainer *trainer);
 LDAR_API void ldar_trainer_tensor(const ldar_trainer *trainer, size_t index, struct ldar_trainer_tensor *tensor);
 LDAR_API void ldar_trainer_refresh(ldar_trainer *trainer);
 
+/*
+ * The weights as a model: the trainer's own, to be saved or read between two calls. It changes with each step and ends
+ * with the trainer.
+ */
+LDAR_API const ldar_model *ldar_trainer_weights(const ldar_trainer *trainer);
 /* A copy of the weights as a model. */
 LDAR_API LDAR_MUST_USE enum ldar_status ldar_trainer_model(const ldar_trainer *trainer, ldar_model **model,
                                                            struct ldar_error *error);

@@ -329,6 +329,14 @@ static void test_resumed(void **state)
     ldar_trainer_destroy(whole);
 }
 
+static double loss_of(ldar_trainer *trainer)
+{
+    struct ldar_loss loss;
+    struct ldar_error error;
+    assert_ok(ldar_trainer_evaluate(trainer, &lesson.input.batch, lesson.labels, NULL, &loss, &error), &error);
+    return loss.loss;
+}
+
 /* The model that comes out computes what the trainer does, and a trainer of it begins where that one stopped. */
 static void test_model(void **state)
 {
@@ -350,6 +358,12 @@ static void test_model(void **state)
         const struct ldar_trainer_tensor a = tensor_at(trainer, i), b = tensor_at(next, i);
         assert_memory_equal(a.weight, b.weight, a.count * sizeof(float));
     }
+    ldar_trainer_destroy(next);
+    learn(trainer, &lesson, 1, 1e-3, NULL, NULL); /* which its own weights follow, and the copy does not */
+    next = trainer_new(ldar_trainer_weights(trainer), 2);
+    assert_ok(ldar_trainer_evaluate(trainer, &lesson.input.batch, lesson.labels, NULL, &there, &error), &error);
+    assert_true(there.loss == loss_of(next));
+    assert_true(there.loss != here.loss);
     ldar_trainer_destroy(next);
     ldar_trainer_destroy(trainer); /* the model outlives it */
     ldar_context *context = context_new(learned, 2);
