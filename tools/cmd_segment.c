@@ -52,7 +52,7 @@ static enum ldar_status write_track(const struct segment *segment, const struct 
         return status;
     status = create_track(segment, session, &pipeline, &out, error);
     if (status == LDAR_OK) {
-        struct consumer consumer = {out, begin_record, take_rows, end_record};
+        struct consumer consumer = {.user = out, .begin = begin_record, .rows = take_rows, .end = end_record};
         status = pipeline_run(&segment->input, session, &pipeline, PIPELINE_BOUNDARY, &consumer, error);
         if (status == LDAR_OK)
             status = track_commit(out, error);

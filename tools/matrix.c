@@ -86,7 +86,7 @@ static enum ldar_status write_all(const struct input *input, const struct sessio
     enum ldar_status status = npy_create(path, matrix->width, rows, &session->provenance, &matrix->out, error);
     if (status != LDAR_OK)
         return status;
-    struct consumer consumer = {matrix, begin_record, take_rows, end_record};
+    struct consumer consumer = {.user = matrix, .begin = begin_record, .rows = take_rows, .end = end_record};
     status = pipeline_run(input, session, pipeline, wishes_of(matrix->layer), &consumer, error);
     if (status == LDAR_OK)
         return npy_commit(matrix->out, error);

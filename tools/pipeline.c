@@ -16,6 +16,8 @@
  */
 enum { BATCH_NUCLEOTIDES = 16384, BATCH_OF_THREAD = 2048 };
 
+enum { BASES = 4 }; /* A, C, G, T */
+
 /* ---- input ---- */
 
 const struct option option_reference = {
@@ -155,6 +157,7 @@ void pipeline_close(struct pipeline *pipeline)
 
 struct room {
     struct ldar_outputs outputs;
+    float *log_p;
     size_t nucleotides, sequences, width;
     unsigned wishes;
 };
@@ -168,15 +171,17 @@ static size_t row_floats(unsigned wishes, size_t width)
     floats += wishes & PIPELINE_ENCODER ? width : 0;
     floats += wishes & PIPELINE_CHUNKS ? width : 0;
     floats += wishes & PIPELINE_BOUNDARY ? 1 : 0;
+    floats += wishes & PIPELINE_MARGINALS ? BASES : 0;
     return floats;
 }
 
 static void room_free(struct room *room)
 {
     struct ldar_outputs *o = &room->outputs;
-    void *arrays[] = {o->logits, o->hidden, o->encoder, o->prob, o->boundary, o->chunks, o->chunk_offsets};
+    void *arrays[] = {o->logits, o->hidden, o->encoder, o->prob, o->boundary, o->chunks, o->chunk_offsets, room->log_p};
     for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++)
         free(arrays[i]);
+    room->log_p = NULL;
     room->outputs = (struct ldar_outputs){.size = sizeof room->outputs};
     room->nucleotides = room->sequences = 0;
 }
@@ -202,9 +207,11 @@ static enum ldar_status room_reserve(struct room *room, const struct ldar_batch 
     o->boundary = room_for(wishes & PIPELINE_BOUNDARY, count, 1);
     o->chunks = room_for(wishes & PIPELINE_CHUNKS, count, width * sizeof(float));
     o->chunk_offsets = room_for(wishes & PIPELINE_CHUNKS, sequences + 1, sizeof(size_t));
+    room->log_p = room_for(wishes & PIPELINE_MARGINALS, count, BASES * sizeof(float));
     if ((!o->logits && wishes & PIPELINE_LOGITS) || (!o->hidden && wishes & PIPELINE_HIDDEN)
         || (!o->encoder && wishes & PIPELINE_ENCODER) || ((!o->prob || !o->boundary) && wishes & PIPELINE_BOUNDARY)
-        || ((!o->chunks || !o->chunk_offsets) && wishes & PIPELINE_CHUNKS)) {
+        || ((!o->chunks || !o->chunk_offsets) && wishes & PIPELINE_CHUNKS)
+        || (!room->log_p && wishes & PIPELINE_MARGINALS)) {
         room_free(room);
         return fail(error, LDAR_ERROR_MEMORY,
                     "no memory for the results of %zu nucleotides; a smaller --window needs less", count);
@@ -287,6 +294,7 @@ static struct pipeline_rows owned_rows(const struct room *room, const struct win
     rows.encoder = o->encoder ? o->encoder + first * room->width : NULL;
     rows.prob = o->prob ? o->prob + first : NULL;
     rows.boundary = o->boundary ? o->boundary + first : NULL;
+    rows.log_p = room->log_p ? room->log_p + first * BASES : NULL;
     if (o->chunks) {
         size_t chunk = o->chunk_offsets[s] + count_boundaries(o->boundary, begin, first);
         rows.chunks = o->chunks + chunk * room->width;
@@ -376,6 +384,19 @@ struct account {
     double started, computing, waiting, nucleotides;
 };
 
+static enum ldar_status compute_batch(const struct session *session, const struct consumer *consumer, struct slot *slot,
+                                      struct ldar_error *error)
+{
+    const struct window_batch *batch = &slot->batch;
+    struct room *room = &slot->room;
+    const enum ldar_status status = room_reserve(room, &batch->input, error);
+    if (status != LDAR_OK)
+        return status;
+    return consumer->compute
+               ? consumer->compute(consumer->user, &batch->input, batch->windows, &room->outputs, room->log_p, error)
+               : ldar_forward(session->context, &batch->input, NULL, &room->outputs, error);
+}
+
 /*
  * Computes `slot`, and beside it moves the files of the other slot. Of several failures the one that would have come
  * first if all had been done in turn is returned.
@@ -386,9 +407,7 @@ static enum ldar_status compute_slot(const struct session *session, struct slot 
     pthread_t thread;
     const int beside = pthread_create(&thread, NULL, move_files, files) == 0;
     const double start = seconds_now();
-    enum ldar_status status = room_reserve(&slot->room, &slot->batch.input, error);
-    if (status == LDAR_OK)
-        status = ldar_forward(session->context, &slot->batch.input, NULL, &slot->room.outputs, error);
+    const enum ldar_status status = compute_batch(session, files->consumer, slot, error);
     const double end = seconds_now();
     if (beside)
         pthread_join(thread, NULL);

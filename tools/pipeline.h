@@ -46,7 +46,8 @@ enum pipeline_wish {
     PIPELINE_HIDDEN = 2,
     PIPELINE_ENCODER = 4,
     PIPELINE_BOUNDARY = 8, /* probability and decision */
-    PIPELINE_CHUNKS = 16
+    PIPELINE_CHUNKS = 16,
+    PIPELINE_MARGINALS = 32 /* what the model expects each base to be; only a consumer that computes has it */
 };
 
 /* Consecutive rows of a record; what was not wished for is NULL. */
@@ -59,6 +60,7 @@ struct pipeline_rows {
     const uint8_t *boundary;
     size_t chunk_count;  /* tokens that begin here */
     const float *chunks; /* (chunk_count, D) */
+    const float *log_p;  /* (count, 4) of A, C, G, T */
 };
 
 /* Takes each record in turn: begin, rows (none for an empty record), end. */
@@ -67,6 +69,13 @@ struct consumer {
     enum ldar_status (*begin)(void *user, const struct record *record, struct ldar_error *error);
     enum ldar_status (*rows)(void *user, const struct pipeline_rows *rows, struct ldar_error *error);
     enum ldar_status (*end)(void *user, uint64_t length, struct ldar_error *error);
+    /*
+     * NULL, or what computes a batch in place of ldar_forward: `windows` (batch->sequences) say where sequences lie,
+     * `outputs` and `log_p` (T, 4) are the room for what was wished for, NULL for the rest. Called by the thread that
+     * called pipeline_run, while another thread may be in begin, rows and end with the batch before.
+     */
+    enum ldar_status (*compute)(void *user, const struct ldar_batch *batch, const struct window *windows,
+                                const struct ldar_outputs *outputs, float *log_p, struct ldar_error *error);
 };
 
 /* Puts all records through the model. `wishes`: enum pipeline_wish. */
