@@ -288,7 +288,7 @@ static struct pipeline_rows owned_rows(const struct room *room, const struct win
     const struct ldar_outputs *o = &room->outputs;
     const struct window *window = &batch->windows[s];
     size_t begin = batch->input.offsets[s], first = begin + window->owned_begin, end = begin + window->owned_end;
-    struct pipeline_rows rows = {.count = end - first};
+    struct pipeline_rows rows = {.count = end - first, .ids = batch->input.ids + first};
     rows.logits = o->logits ? o->logits + first * LDAR_SYMBOLS : NULL;
     rows.hidden = o->hidden ? o->hidden + first * room->width : NULL;
     rows.encoder = o->encoder ? o->encoder + first * room->width : NULL;

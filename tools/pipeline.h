@@ -53,6 +53,7 @@ enum pipeline_wish {
 /* Consecutive rows of a record; what was not wished for is NULL. */
 struct pipeline_rows {
     size_t count;         /* nucleotides */
+    const uint8_t *ids;   /* (count) what they are */
     const float *logits;  /* (count, 7) */
     const float *hidden;  /* (count, D) */
     const float *encoder; /* (count, D) */

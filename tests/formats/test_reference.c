@@ -3,6 +3,7 @@
 
 #include "formats/fai.h"
 #include "formats/regions.h"
+#include "formats/windows.h"
 
 #include <ldar/model.h>
 
@@ -359,13 +360,87 @@ static void test_cut_genome(void **state)
     close_genome(&genome);
 }
 
+/* ---- regions in the genome's order, with context ---- */
+
+static void test_merged(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"MT:50-60", "1:100-200",  "chr2:10-20", "1:150-160", "1:201-300",
+                                        "1:50-90",  "chr2:10-15", "1:302-302",  "MT:61-61"};
+    struct genome genome;
+    open_genome(&genome, PLAIN);
+    struct sequence_list expected = {0};
+    struct ldar_error error;
+    source *source;
+    expect(&genome, &expected, 0, 49, 90);
+    expect(&genome, &expected, 0, 99, 300);
+    expect(&genome, &expected, 0, 301, 302);
+    expect(&genome, &expected, 1, 9, 20);
+    expect(&genome, &expected, 3, 49, 61);
+    assert_ok(regions_parse(genome.reference, texts, sizeof texts / sizeof *texts, &source, &error), &error);
+    regions_merge(source);
+    check_source(source, &expected);
+    close_genome(&genome);
+}
+
+/* Owned ranges cover the region, and none of its context, in windows of the letters that lie there. */
+static void check_owned(const struct genome *genome, size_t contig, size_t start, size_t end, size_t flank,
+                        const struct window_plan *plan)
+{
+    const struct sequence *letters = &genome->sequences.list[contig];
+    char text[100];
+    const char *texts[] = {text};
+    struct ldar_error error;
+    struct window_batch batch;
+    source *source;
+    window_cutter *cutter;
+    size_t owned = start;
+    snprintf(text, sizeof text, "%s:%zu-%zu", letters->name, start + 1, end);
+    assert_ok(regions_parse(genome->reference, texts, 1, &source, &error), &error);
+    regions_widen(source, flank);
+    assert_ok(window_cutter_create(source, plan, &cutter, &error), &error);
+    do {
+        assert_ok(window_cutter_next(cutter, &batch, &error), &error);
+        for (size_t s = 0; s < batch.input.sequences; ++s) {
+            const struct window *window = &batch.windows[s];
+            const size_t at = (size_t)(window->record.start + window->start);
+            assert_memory_equal(batch.input.ids + batch.input.offsets[s], letters->ids + at, window->length);
+            assert_int_equal(window->record.start, start < flank ? 0 : start - flank);
+            if (window->owned_begin < window->owned_end) {
+                assert_int_equal(at + window->owned_begin, owned);
+                owned = at + window->owned_end;
+            }
+        }
+    } while (batch.input.sequences > 0);
+    assert_int_equal(owned, end);
+    window_cutter_destroy(cutter);
+    source_destroy(source);
+}
+
+static void test_context(void **state)
+{
+    (void)state;
+    struct random random = random_start(random_seed());
+    struct genome genome;
+    open_genome(&genome, PLAIN);
+    for (int round = 0; round < 500; ++round) {
+        const size_t contig = 1 + random_below(&random, 3), length = genome.sequences.list[contig].length;
+        const size_t start = random_below(&random, length), end = start + 1 + random_below(&random, length - start);
+        const size_t window = 1 + random_below(&random, 300);
+        check_owned(&genome, contig, start, end, random_below(&random, 400),
+                    &(struct window_plan){window, random_below(&random, window), random_below(&random, 1000)});
+    }
+    close_genome(&genome);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_whole),           cmocka_unit_test(test_random_regions), cmocka_unit_test(test_forms),
         cmocka_unit_test(test_refused_regions), cmocka_unit_test(test_renamed),        cmocka_unit_test(test_bed),
         cmocka_unit_test(test_hostile_indexes), cmocka_unit_test(test_foreign_index),  cmocka_unit_test(test_old_index),
-        cmocka_unit_test(test_refused_genomes), cmocka_unit_test(test_cut_genome),
+        cmocka_unit_test(test_refused_genomes), cmocka_unit_test(test_cut_genome),     cmocka_unit_test(test_merged),
+        cmocka_unit_test(test_context),
     };
     return cmocka_run_group_tests_name("formats.reference", tests, folder_make, folder_remove);
 }

@@ -28,7 +28,8 @@ struct regions {
     struct region *list;
     size_t count, capacity, next;
     struct region current; /* what is left of it to fetch */
-    uint64_t total;        /* nucleotides of all */
+    uint64_t flank;        /* context at either end of each */
+    uint64_t total;        /* nucleotides of all, context included */
     char *piece;           /* letters fetched and not yet read: [at, end) of it; the caller's of reference_fetch */
     size_t at, end;
 };
@@ -85,6 +86,14 @@ static enum ldar_status read_region(source *base, uint8_t *ids, size_t capacity,
     return LDAR_OK;
 }
 
+/* A region and its flanks. */
+static struct region with_context(const struct regions *regions, const struct region *region)
+{
+    const uint64_t left = region->start, right = regions->contigs->lengths[region->contig] - region->end;
+    return (struct region){region->contig, region->start - (left < regions->flank ? left : regions->flank),
+                           region->end + (right < regions->flank ? right : regions->flank)};
+}
+
 static enum ldar_status next_region(source *base, struct record *record, struct ldar_error *error)
 {
     (void)error;
@@ -95,10 +104,13 @@ static enum ldar_status next_region(source *base, struct record *record, struct 
     if (regions->next == regions->count) {
         return LDAR_OK;
     }
-    regions->current = regions->list[regions->next++];
-    record->name = regions->contigs->names[regions->current.contig];
+    const struct region *region = &regions->list[regions->next++];
+    regions->current = with_context(regions, region);
+    record->name = regions->contigs->names[region->contig];
     record->start = regions->current.start;
     record->length = regions->current.end - regions->current.start;
+    record->before = region->start - regions->current.start;
+    record->after = regions->current.end - region->end;
     if (record->length == 0) {
         source_remark(base, REMARK_EMPTY, regions->path, record->name);
     }
@@ -323,4 +335,51 @@ enum ldar_status regions_from_bed_label(reference *reference, const char *path, 
         bed_close(bed);
     }
     return finish(regions, status, out);
+}
+
+/* ---- changing them ---- */
+
+static int compare(const void *left, const void *right)
+{
+    const struct region *a = left, *b = right;
+    if (a->contig != b->contig) {
+        return a->contig < b->contig ? -1 : 1;
+    }
+    return a->start != b->start ? (a->start < b->start ? -1 : 1) : (a->end > b->end) - (a->end < b->end);
+}
+
+static void count_total(struct regions *regions)
+{
+    regions->total = 0;
+    for (size_t i = 0; i < regions->count; ++i) {
+        const struct region region = with_context(regions, &regions->list[i]);
+        regions->total += region.end - region.start;
+    }
+}
+
+void regions_merge(source *base)
+{
+    struct regions *regions = (struct regions *)base;
+    size_t kept = 0;
+    if (regions->count > 0) {
+        qsort(regions->list, regions->count, sizeof *regions->list, compare);
+    }
+    for (size_t i = 0; i < regions->count; ++i) {
+        const struct region next = regions->list[i];
+        struct region *last = kept > 0 ? &regions->list[kept - 1] : NULL;
+        if (last && last->contig == next.contig && next.start <= last->end) {
+            last->end = next.end > last->end ? next.end : last->end;
+        } else {
+            regions->list[kept++] = next;
+        }
+    }
+    regions->count = kept;
+    count_total(regions);
+}
+
+void regions_widen(source *base, uint64_t flank)
+{
+    struct regions *regions = (struct regions *)base;
+    regions->flank = flank;
+    count_total(regions);
 }

@@ -30,6 +30,14 @@ LDAR_MUST_USE enum ldar_status regions_from_bed(reference *reference, const char
 LDAR_MUST_USE enum ldar_status regions_from_bed_label(reference *reference, const char *path, const char *label,
                                                       source **regions, struct ldar_error *error);
 
+/*
+ * Both change regions that were made here and of which none is read yet. The first sorts them into the genome's order
+ * and makes one of those that overlap or touch; the second adds up to `flank` nucleotides at either end, as far as the
+ * contig reaches, that are context alone (struct record).
+ */
+void regions_merge(source *regions);
+void regions_widen(source *regions, uint64_t flank);
+
 /* "FROM", "FROM-" or "FROM-TO" of a sequence of `length`, as half-open bounds from 0; false for any other text. */
 bool regions_parse_range(const char *text, uint64_t length, uint64_t *start, uint64_t *end);
 

@@ -30,10 +30,11 @@ typedef struct source source;
 #define SOURCE_LENGTH_UNKNOWN UINT64_MAX
 
 struct record {
-    const char *name; /* NULL: there are no more records. Owned by the source, until the next source_next */
-    uint64_t index;   /* 0, 1, ... in the order of the input */
-    uint64_t start;   /* 0-based position in the reference of its first nucleotide; 0 in a file of sequences */
-    uint64_t length;  /* nucleotides; SOURCE_LENGTH_UNKNOWN in a file of sequences, where only reading tells */
+    const char *name;       /* NULL: there are no more records. Owned by the source, until the next source_next */
+    uint64_t index;         /* 0, 1, ... in the order of the input */
+    uint64_t start;         /* 0-based position in the reference of its first nucleotide; 0 in a file of sequences */
+    uint64_t length;        /* nucleotides; SOURCE_LENGTH_UNKNOWN in a file of sequences, where only reading tells */
+    uint64_t before, after; /* of these, how many at its ends are context alone; 0 but for regions_widen */
 };
 
 /*

@@ -80,6 +80,19 @@ static size_t next_offset(const window_cutter *cutter)
     return last < cutter->stride ? last : cutter->stride;
 }
 
+/* Takes from a window's owned range what of its record is context alone. */
+static void disown_context(const struct record *record, struct window *window)
+{
+    const uint64_t begin = record->before;
+    const uint64_t end = record->after > 0 ? record->length - record->after : UINT64_MAX;
+    uint64_t first = window->start + window->owned_begin, past = window->start + window->owned_end;
+    first = first < begin ? begin : first;
+    past = past > end ? end : past;
+    const bool some = first < past;
+    window->owned_begin = some ? (size_t)(first - window->start) : 0;
+    window->owned_end = some ? (size_t)(past - window->start) : 0;
+}
+
 /* Cuts the window at the head of `ahead`. */
 static void cut(window_cutter *cutter)
 {
@@ -98,6 +111,7 @@ static void cut(window_cutter *cutter)
         next->record.length = cutter->base + length;
     }
     cutter->owned = cutter->base + next->owned_end;
+    disown_context(&cutter->record, next);
     cutter->pending = true;
 }
 

@@ -19,7 +19,8 @@
  * the nearer end, where the record's own ends do not count; a tie goes to the
  * left. Of the n bases that two neighbours share, the left one so owns the first
  * ceil(n / 2). Each base has one owner, and owned ranges follow one another
- * without gaps. All of it depends on L, window and overlap alone.
+ * without gaps. All of it depends on L, window and overlap alone. What of a record
+ * is context alone (struct record) has no owner.
  */
 struct window_plan {
     size_t window;  /* most nucleotides of a window, at least 1 */
@@ -36,7 +37,7 @@ struct window {
     struct record record; /* where it comes from; its length is known when `last` is set */
     uint64_t start;       /* position in the record of its first nucleotide */
     size_t length;        /* nucleotides; 0 only for an empty record */
-    size_t owned_begin;   /* its rows owned_begin .. owned_end - 1 are the ones that count */
+    size_t owned_begin;   /* its rows owned_begin .. owned_end - 1 are the ones that count; none where all is context */
     size_t owned_end;
     bool first, last; /* of its record */
 };
