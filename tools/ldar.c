@@ -81,11 +81,23 @@ static char *choose_shipped_model(const struct command *command, struct common *
     return path;
 }
 
+/* What outputs say made them. The caller frees it. */
+static char *lasting_line(const struct command *command, int argc, char **argv)
+{
+    char **words = options_lasting(command, argc, argv);
+    int count = 0;
+    while (words && words[count])
+        count++;
+    char *line = words ? provenance_command(count, words) : NULL;
+    options_words_free(words);
+    return line;
+}
+
 /* argv is the whole command line; parsing gathers the files in it, so that its text is kept first. */
 static enum exit_status run_command(const struct command *command, int argc, char **argv)
 {
     messages_begin(command->name, MESSAGES_NORMAL);
-    char *line = provenance_command(argc, argv);
+    char *line = lasting_line(command, argc, argv);
     struct common *settings = calloc(1, command->settings);
     enum exit_status status = EXIT_FAILED;
     if (!settings || !line) {

@@ -79,6 +79,31 @@ const struct option option_max_memory = {
     .help = "Refuse work that needs more memory than this (suffix K, M, G or T).",
 };
 
+const struct option option_shard = {
+    .name = "shard",
+    .kind = OPTION_TEXT,
+    .argument = "i/N",
+    .place = offsetof(struct common, shard),
+    .help = "Compute the i-th of N parts of the work, about as many bases each, and write it to -o for 'ldar merge', "
+            "which makes of all N what one run writes, to the byte.",
+};
+
+const struct option option_resume = {
+    .name = "resume",
+    .kind = OPTION_FLAG,
+    .place = offsetof(struct common, resume),
+    .help = "Keep what is computed in OUT.part until all is done, and go on behind what such a file of the same run "
+            "holds.",
+};
+
+const struct option option_dry_run = {
+    .name = "dry-run",
+    .kind = OPTION_FLAG,
+    .place = offsetof(struct common, dry_run),
+    .help = "Compute nothing, but say what it would take: bases, windows, FLOP, time at the rate measured now, memory, "
+            "size of the output.",
+};
+
 const struct option option_quiet = {
     .name = "quiet",
     .letter = 'q',
@@ -603,6 +628,73 @@ void options_words_free(char **words)
     for (size_t i = 0; words && words[i]; i++)
         free(words[i]);
     free(words);
+}
+
+/* ---- the words that say what is computed ---- */
+
+static int is_lasting(const struct option *option)
+{
+    static const struct option *const passing[] = {&option_threads, &option_max_memory, &option_quiet, &option_verbose,
+                                                   &option_shard,   &option_resume,     &option_dry_run};
+    for (size_t i = 0; i < sizeof passing / sizeof *passing; i++)
+        if (option == passing[i])
+            return 0;
+    return strcmp(option->name, "output") != 0 || option->kind != OPTION_TEXT;
+}
+
+/* "--name" or "--name=value": whether it lasts; *more: its value is the next word. */
+static int long_lasts(const struct command *command, const char *word, int *more)
+{
+    const size_t length = strcspn(word + 2, "=");
+    const struct option *option = find_name(command, word + 2, length);
+    *more = option && option->kind != OPTION_FLAG && word[2 + length] == '\0';
+    return !option || is_lasting(option);
+}
+
+/* Takes from "-abc" the letters that do not last; false when none is left. *more, as above, is of the last letter. */
+static int letters_last(const struct command *command, char *word, int *more, int *lasts)
+{
+    char *to = word + 1;
+    *more = 0;
+    *lasts = 1;
+    for (const char *from = word + 1; *from; from++) {
+        const struct option *option = find_letter(command, *from);
+        const size_t length = option && option->kind == OPTION_FLAG ? 1 : strlen(from);
+        *lasts = !option || is_lasting(option);
+        *more = option && option->kind != OPTION_FLAG && length == 1;
+        memmove(to, from, *lasts ? length : 0);
+        to += *lasts ? length : 0;
+        from += length - 1;
+    }
+    *to = '\0';
+    return to > word + 1;
+}
+
+char **options_lasting(const struct command *command, int argc, char *const *argv)
+{
+    struct words words = {calloc(1, sizeof(char *)), 0};
+    int only_files = 0;
+    for (int at = 0; at < argc && words.list; at++) {
+        int more = 0, lasts = 1, kept = 1;
+        const size_t before = words.count;
+        const char *word = argv[at];
+        add_word(&words, "", word);
+        if (at < 2 || only_files || word[0] != '-' || word[1] == '\0' || !words.list)
+            continue;
+        if (strcmp(word, "--") == 0)
+            only_files = 1;
+        else if (word[1] == '-')
+            kept = lasts = long_lasts(command, word, &more);
+        else
+            kept = letters_last(command, words.list[before], &more, &lasts);
+        if (!kept) {
+            free(words.list[--words.count]);
+            words.list[words.count] = NULL;
+        }
+        if (more && at + 1 < argc && ++at && lasts)
+            add_word(&words, "", argv[at]);
+    }
+    return words.list;
 }
 
 /* ---- help ---- */

@@ -50,6 +50,7 @@ struct option {
 };
 
 struct command;
+struct replay;
 
 /* What every command's settings begin with. */
 struct common {
@@ -58,6 +59,9 @@ struct common {
     int help, version, quiet, verbose;
     const char *output;
     const char *model;
+    const char *shard; /* "i/N", or NULL; shards.h */
+    int resume, dry_run;
+    const struct replay *replay; /* NULL, or the parts that are merged: nothing is computed (shards.h) */
     int model_ships;  /* -m was left out, and `model` is the one that ships, or NULL when that is missing */
     uint64_t threads; /* 0: all that this process may use */
     int device, dtype, gemm;
@@ -65,7 +69,7 @@ struct common {
     uint64_t max_memory; /* 0: no limit */
     char **files;
     size_t file_count;
-    char *command_line; /* all of it, as a shell would take it back */
+    char *command_line; /* as a shell would take it back, without what changes no result: options_lasting */
 };
 
 struct command {
@@ -84,9 +88,11 @@ struct command {
  * option_model computes with the model that ships when it is left out; elsewhere -m is an option of the command's own.
  */
 extern const struct option option_model, option_seed, option_threads, option_device, option_gemm, option_dtype,
-    option_max_memory, option_quiet, option_verbose, option_help, option_version;
+    option_max_memory, option_quiet, option_verbose, option_help, option_version, option_shard, option_resume,
+    option_dry_run;
 
 #define OPTIONS_MESSAGES &option_quiet, &option_verbose, &option_help, &option_version
+#define OPTIONS_LONG &option_shard, &option_resume, &option_dry_run
 #define OPTIONS_COMPUTE &option_threads, &option_device, &option_dtype, &option_gemm, &option_max_memory, &option_seed
 
 enum device { DEVICE_AUTO, DEVICE_CPU, DEVICE_CUDA };
@@ -110,6 +116,12 @@ int option_given(const struct common *common, const char *name);
  */
 char **options_words(const struct common *common);
 void options_words_free(char **words);
+
+/*
+ * The words of a command line, argv[0..argc), "ldar COMMAND ...", that say what is computed: without the options that
+ * say where it goes, in how many pieces, how fast and how loudly. Owned as those of options_words.
+ */
+char **options_lasting(const struct command *command, int argc, char *const *argv);
 
 /* Prints the command's help. */
 void options_help(const struct command *command, FILE *out);

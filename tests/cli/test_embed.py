@@ -31,8 +31,12 @@ class Layout(Case):
         json = self.embed("a.fa", "my out.npy").json
         self.assertRegex(json["version"], r"^\d+\.\d+\.\d+$")
         self.assertIn("ldar", json["command"])
-        self.assertIn("'my out.npy'", json["command"])
+        self.assertEqual(json["command"].split()[1:], ["embed", "-m", str(TINY), "a.fa"])
         self.assertEqual(json["model"], str(TINY))
+        options = ["-qvo", "b.npy", "--layer", "encoder", "-@2", "--max-memory=1G", "--", "a.fa"]
+        self.ok("embed", f"-qm{TINY}", *options)
+        lasting = ["embed", f"-m{TINY}", "--layer", "encoder", "--", "a.fa"]
+        self.assertEqual(Matrix("b.npy").json["command"].split()[1:], lasting)
         self.ok("convert", "-q", TINY, "-o", "m")
         self.ok("embed", "-q", "-m", "m", "a.fa", "-o", "b.npy")
         self.assertRegex(Matrix("b.npy").json["sha256"], "^[0-9a-f]{64}$")

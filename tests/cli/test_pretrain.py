@@ -83,7 +83,7 @@ class Pretrain(Case):
         self.assertIn("--steps=12", kept["arguments"])
         self.assertIn("--mask=0.15", kept["arguments"])
         self.assertEqual(kept["directory"], os.getcwd())
-        self.assertIn("a.fa -o run", kept["command"])
+        self.assertRegex(kept["command"], " a.fa --checkpoint-every 5$")
 
     def test_log(self):
         self.whole("run")

@@ -35,6 +35,8 @@ struct window_cutter {
     bool complete;        /* `ahead` reaches the end of the record */
     bool pending;         /* `next` is cut and not yet in a batch */
     struct window next;
+    struct window_position passed;
+    uint64_t stop;           /* no window from here on, in bases */
     struct arrays arrays[2]; /* they take turns */
     struct arrays *current;
     size_t count, names_used; /* in them */
@@ -128,6 +130,15 @@ static void advance(window_cutter *cutter)
     cutter->base += offset;
 }
 
+/* Takes the pending window away. */
+static void pass(window_cutter *cutter)
+{
+    ++cutter->passed.windows;
+    cutter->passed.bases += cutter->next.owned_end - cutter->next.owned_begin;
+    cutter->pending = false;
+    advance(cutter);
+}
+
 /* Cuts the next window unless one is pending; leaves none pending when all records are done. */
 static enum ldar_status next_window(window_cutter *cutter, struct ldar_error *error)
 {
@@ -182,8 +193,7 @@ static bool pack(window_cutter *cutter)
     cutter->next.record.name = name;
     arrays->windows[cutter->count++] = cutter->next;
     arrays->offsets[cutter->count] = used + cutter->next.length;
-    cutter->pending = false;
-    advance(cutter);
+    pass(cutter);
     return true;
 }
 
@@ -196,9 +206,61 @@ enum ldar_status window_cutter_next(window_cutter *cutter, struct window_batch *
         if (status) {
             return status;
         }
-    } while (cutter->pending && pack(cutter));
+    } while (cutter->pending && cutter->passed.bases < cutter->stop && pack(cutter));
     batch->input = (struct ldar_batch){cutter->current->ids, cutter->current->offsets, cutter->count};
     batch->windows = cutter->current->windows;
+    return LDAR_OK;
+}
+
+/* ---- passing over ---- */
+
+struct window_position window_cutter_position(const window_cutter *cutter)
+{
+    return cutter->passed;
+}
+
+void window_cutter_stop(window_cutter *cutter, uint64_t bases)
+{
+    cutter->stop = bases;
+}
+
+/* Passes over a record of which nothing is read yet, if all its windows lie before. */
+static bool pass_record(window_cutter *cutter, struct window_position before)
+{
+    const uint64_t length = cutter->record.length;
+    if (length == SOURCE_LENGTH_UNKNOWN || cutter->have > 0 || cutter->base > 0) {
+        return false;
+    }
+    const uint64_t count = window_count(length, cutter->window, cutter->window - cutter->stride);
+    const uint64_t bases = cutter->passed.bases + (length > 0 ? length - 1 : 0);
+    if (cutter->passed.windows + count > before.windows && bases >= before.bases) {
+        return false;
+    }
+    cutter->passed.windows += count;
+    cutter->passed.bases += length;
+    cutter->record.name = NULL;
+    return true;
+}
+
+enum ldar_status window_cutter_pass(window_cutter *cutter, struct window_position before, struct ldar_error *error)
+{
+    while (cutter->passed.windows < before.windows || cutter->passed.bases < before.bases) {
+        enum ldar_status status = LDAR_OK;
+        if (!cutter->pending && !cutter->record.name) {
+            status = begin_record(cutter, error);
+        }
+        if (status || (!cutter->pending && !cutter->record.name)) {
+            return status;
+        }
+        if (!cutter->pending && pass_record(cutter, before)) {
+            continue;
+        }
+        status = next_window(cutter, error);
+        if (status) {
+            return status;
+        }
+        pass(cutter);
+    }
     return LDAR_OK;
 }
 
@@ -249,6 +311,7 @@ enum ldar_status window_cutter_create(source *source, const struct window_plan *
         cutter->source = source;
         cutter->window = plan->window;
         cutter->stride = plan->window - plan->overlap;
+        cutter->stop = UINT64_MAX;
         cutter->batch = plan->batch < plan->window ? plan->window : plan->batch;
         cutter->ahead = malloc(cutter->window + cutter->stride);
         cutter->current = cutter->arrays;

@@ -65,6 +65,26 @@ LDAR_MUST_USE enum ldar_status window_cutter_create(source *source, const struct
 LDAR_MUST_USE enum ldar_status window_cutter_next(window_cutter *cutter, struct window_batch *batch,
                                                   struct ldar_error *error);
 
+/*
+ * How many windows were passed so far, in batches or not, and how many bases they own. What lies before a window so
+ * gives its place in the whole input.
+ */
+struct window_position {
+    uint64_t windows, bases;
+};
+
+struct window_position window_cutter_position(const window_cutter *cutter);
+
+/*
+ * Passes over the windows before which fewer than `before.windows` windows or fewer than `before.bases` bases lie. They
+ * are in no batch; of records whose length is known nothing is read.
+ */
+LDAR_MUST_USE enum ldar_status window_cutter_pass(window_cutter *cutter, struct window_position before,
+                                                  struct ldar_error *error);
+
+/* From here on windows before which `bases` bases or more lie are in no batch: all records are done before them. */
+void window_cutter_stop(window_cutter *cutter, uint64_t bases);
+
 /* Does nothing for NULL. The source stays. */
 void window_cutter_destroy(window_cutter *cutter);
 
