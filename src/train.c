@@ -98,50 +98,6 @@ static float *numbers_new(size_t count)
     return numbers;
 }
 
-static void widen(float *to, const void *from, enum ldar_dtype dtype, size_t count)
-{
-    const uint16_t *half = from;
-    if (dtype == LDAR_F32) {
-        memcpy(to, from, count * sizeof *to);
-        return;
-    }
-    for (size_t i = 0; i < count; i++) {
-        const uint32_t bits = (uint32_t)half[i] << 16;
-        memcpy(to + i, &bits, sizeof bits);
-    }
-}
-
-/* A model of floats in one block, with the numbers of another. */
-static enum ldar_status copy_model(const ldar_model *from, ldar_model **out, size_t *floats, struct ldar_error *error)
-{
-    ldar_model *model;
-    size_t bytes = 0;
-    enum ldar_status status = ldar_model_allocate(&from->parameters.config, &model, error);
-    *out = NULL;
-    if (status != LDAR_OK)
-        return status;
-    for (size_t i = 0; i < model->table.count; i++)
-        bytes += ldar_model_room(model->table.entry[i].count, LDAR_F32);
-    status = ldar_model_reserve(model, bytes, error);
-    if (status != LDAR_OK) {
-        ldar_model_destroy(model);
-        return status;
-    }
-    char *room = memset(model->block, 0, bytes);
-    for (size_t i = 0; i < model->table.count; i++) {
-        const struct ldar_parameter *parameter = &model->table.entry[i];
-        enum ldar_dtype dtype;
-        const void *data = ldar_parameter_data(&from->table.entry[i], &dtype);
-        widen((float *)(void *)room, data, dtype, parameter->count);
-        ldar_parameter_attach(parameter, room, LDAR_F32);
-        room += ldar_model_room(parameter->count, LDAR_F32);
-    }
-    ldar_parameters_tie(&model->parameters);
-    *floats = bytes / sizeof(float);
-    *out = model;
-    return LDAR_OK;
-}
-
 static const float *place_of(const struct ldar_parameter *parameter)
 {
     enum ldar_dtype dtype;
@@ -159,6 +115,13 @@ static int decays(const char *name)
     return !strstr(name, "norm");
 }
 
+/* Masked language modelling leaves a head as it is. */
+static int learns(const char *name)
+{
+    return strncmp(name, "classifier.", strlen("classifier.")) != 0;
+}
+
+/* What does not learn is a part of no numbers. */
 static void make_parts(ldar_trainer *trainer)
 {
     for (size_t i = 0; i < trainer->model->table.count; i++) {
@@ -168,7 +131,7 @@ static void make_parts(ldar_trainer *trainer)
             .weight = trainer->weights + at,
             .moment1 = trainer->moment1 + at,
             .moment2 = trainer->moment2 + at,
-            .count = parameter->count,
+            .count = learns(parameter->name) ? parameter->count : 0,
             .beta1 = (float)trainer->options.beta1,
             .beta2 = (float)trainer->options.beta2,
             .epsilon = (float)trainer->options.epsilon,
@@ -208,9 +171,11 @@ static enum ldar_status agree(const ldar_trainer *trainer, struct ldar_error *er
 static enum ldar_status make(ldar_trainer *trainer, const ldar_model *model, struct ldar_error *error)
 {
     static const size_t none[LDAR_MAX_STAGES];
-    enum ldar_status status = copy_model(model, &trainer->model, &trainer->floats, error);
+    size_t bytes;
+    enum ldar_status status = ldar_model_copy(model, ldar_model_head(model), &trainer->model, &bytes, error);
     if (status != LDAR_OK)
         return status;
+    trainer->floats = bytes / sizeof(float);
     trainer->weights = trainer->model->block;
     trainer->moment1 = numbers_new(trainer->floats);
     trainer->moment2 = numbers_new(trainer->floats);
@@ -519,10 +484,10 @@ const ldar_model *ldar_trainer_weights(const ldar_trainer *trainer)
 
 enum ldar_status ldar_trainer_model(const ldar_trainer *trainer, ldar_model **model, struct ldar_error *error)
 {
-    size_t floats;
+    size_t bytes;
     if (!trainer || !model)
         return ldar_fail(error, LDAR_ERROR_ARGUMENT, "no trainer, or no place for the model");
-    return copy_model(trainer->model, model, &floats, error);
+    return ldar_model_copy(trainer->model, ldar_model_head(trainer->model), model, &bytes, error);
 }
 
 enum ldar_isa ldar_trainer_isa(const ldar_trainer *trainer)

@@ -12,6 +12,65 @@ struct info {
     int json;
 };
 
+/* ---- the head of a model ---- */
+
+/* What the file says that its head puts out, which the caller frees: of classes a JSON array, of a value its name. The
+ * file has been peeked into, so that the text is well-formed. */
+static char *read_outputs(const char *path, enum ldar_head_kind kind)
+{
+    ldar_tensors *file;
+    struct ldar_error error;
+    if (ldar_tensors_open(path, 0, &file, &error) != LDAR_OK)
+        return NULL;
+    const char *text = ldar_tensors_metadata(file, kind == LDAR_HEAD_CLASSES ? "classes" : "target");
+    char *copy = text ? strdup(text) : NULL;
+    ldar_tensors_close(file);
+    return copy;
+}
+
+static enum exit_status no_memory(void)
+{
+    return failed(&(struct ldar_error){LDAR_ERROR_MEMORY, "out of memory"});
+}
+
+static enum exit_status print_head(const char *path, const struct ldar_model_info *info)
+{
+    char *outputs = info->head ? read_outputs(path, info->head) : NULL;
+    if (!info->head)
+        return EXIT_DONE;
+    if (!outputs)
+        return no_memory();
+    if (info->head == LDAR_HEAD_CLASSES) {
+        char *begin = strchr(outputs, '[') + 1;
+        *strrchr(begin, ']') = '\0';
+        for (char *c = begin; *c; c++) /* control characters are escaped within strings, and white space between them */
+            *c = *c > 0 && *c < ' ' ? ' ' : *c;
+        printf("head         %zu classes: %s\n", info->outputs, begin);
+    } else {
+        printf("head         a value: %s\n", outputs);
+    }
+    free(outputs);
+    return EXIT_DONE;
+}
+
+static enum exit_status print_head_json(const char *path, const struct ldar_model_info *info)
+{
+    char *outputs = info->head ? read_outputs(path, info->head) : NULL;
+    if (!info->head) {
+        fputs(", \"head\": null", stdout);
+        return EXIT_DONE;
+    }
+    char *name = outputs ? quote_json(outputs) : NULL;
+    if (name && info->head == LDAR_HEAD_CLASSES)
+        printf(", \"head\": {\"kind\": \"classes\", \"outputs\": %zu, \"names\": %s}", info->outputs, outputs);
+    else if (name)
+        printf(", \"head\": {\"kind\": \"value\", \"outputs\": 1, \"names\": [%s]}", name);
+    const enum exit_status status = name ? EXIT_DONE : no_memory();
+    free(name);
+    free(outputs);
+    return status;
+}
+
 /* ---- a model ---- */
 
 static void print_stage(const struct ldar_config *config, uint32_t i)
@@ -23,7 +82,7 @@ static void print_stage(const struct ldar_config *config, uint32_t i)
            stage->expand, stage->attention_heads, stage->rotary, stage->window, stage->intermediate);
 }
 
-static void print_model(const char *path, const struct ldar_model_info *info)
+static enum exit_status print_model(const char *path, const struct ldar_model_info *info)
 {
     char layout[CONFIGURATION_LAYOUT];
     configuration_layout(&info->config, layout);
@@ -34,6 +93,7 @@ static void print_model(const char *path, const struct ldar_model_info *info)
            info->config.tie_embeddings ? "tied to the head" : "apart from the head",
            (unsigned long long)info->parameters, ldar_dtype_name(info->dtype),
            info->sha256[0] ? info->sha256 : "the file does not say");
+    return print_head(path, info);
 }
 
 /* The configuration as JSON text, which the caller frees. */
@@ -46,11 +106,11 @@ static char *config_json(const struct ldar_config *config)
     return text;
 }
 
-static enum exit_status print_model_json(const struct ldar_model_info *info)
+static enum exit_status print_model_json(const char *path, const struct ldar_model_info *info)
 {
     char *config = config_json(&info->config);
     if (!config)
-        return failed(&(struct ldar_error){LDAR_ERROR_MEMORY, "out of memory"});
+        return no_memory();
     printf(", \"config\": %s, \"parameters\": %llu, \"dtype\": \"%s\", \"sha256\": ", config,
            (unsigned long long)info->parameters, ldar_dtype_name(info->dtype));
     if (info->sha256[0])
@@ -58,7 +118,7 @@ static enum exit_status print_model_json(const struct ldar_model_info *info)
     else
         fputs("null", stdout);
     free(config);
-    return EXIT_DONE;
+    return print_head_json(path, info);
 }
 
 /* ---- the machine ---- */
@@ -165,12 +225,11 @@ static enum exit_status run(void *settings)
         return failed(&error);
     if (!info->json) {
         if (path)
-            print_model(path, &model);
-        else
-            print_machine(&machine);
+            return print_model(path, &model);
+        print_machine(&machine);
         return EXIT_DONE;
     }
-    if (print_machine_json(&machine) != EXIT_DONE || (path && print_model_json(&model) != EXIT_DONE))
+    if (print_machine_json(&machine) != EXIT_DONE || (path && print_model_json(path, &model) != EXIT_DONE))
         return EXIT_FAILED;
     puts("}");
     return EXIT_DONE;
@@ -192,7 +251,8 @@ const struct command command_info = {
     .summary = "The CPU, kernels and libraries in use, or what a model is",
     .description =
         "Without a file: processor, instruction set, matrix multiplication and threads that a command given the same "
-        "options would use. With a model: its layout, parameters, storage and hash; only the file's header is read.\n"
+        "options would use. With a model: its layout, parameters, storage, hash and head; only the file's header is "
+        "read.\n"
         "\n"
         "  ldar info --json\n"
         "  ldar info model.safetensors\n",

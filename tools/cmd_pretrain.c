@@ -130,7 +130,24 @@ static enum ldar_status open_model(const struct pretrain *settings, ldar_model *
     return status == LDAR_OK ? ldar_model_create(&config, settings->common.seed, model, error) : status;
 }
 
-/* A checkpoint says which network it is of, so that a run needs its first model no longer. */
+/* The head of the run's first model, whose numbers a checkpoint holds and whose names it does not. */
+static enum ldar_status restore_head(const struct pretrain *settings, ldar_model **model, struct ldar_error *error)
+{
+    struct ldar_model_info info;
+    ldar_model *first, *network = *model;
+    const char *path = settings->common.model;
+    if (!path || ldar_model_peek(path, &info, error) != LDAR_OK || !info.head)
+        return LDAR_OK; /* a checkpoint with a head does not fit what is without one, and will say so */
+    enum ldar_status status = ldar_model_load(path, &first, error);
+    if (status != LDAR_OK)
+        return status;
+    status = ldar_model_with_head(network, ldar_model_head(first), 0, model, error);
+    ldar_model_destroy(first);
+    ldar_model_destroy(network);
+    return status;
+}
+
+/* A checkpoint says which network it is of, so that a run needs its first model no longer, unless that has a head. */
 static enum ldar_status reopen_model(const struct pretrain *settings, ldar_checkpoints *checkpoints, ldar_model **model,
                                      struct ldar_error *error)
 {
@@ -147,7 +164,9 @@ static enum ldar_status reopen_model(const struct pretrain *settings, ldar_check
     }
     say_note("going on after step %llu", (unsigned long long)found.step);
     status = ldar_config_parse(found.config, strlen(found.config), &config, error);
-    return status == LDAR_OK ? ldar_model_create(&config, 0, model, error) : status;
+    if (status == LDAR_OK)
+        status = ldar_model_create(&config, 0, model, error);
+    return status == LDAR_OK ? restore_head(settings, model, error) : status;
 }
 
 static struct ldar_trainer_options trainer_options(const struct pretraining *training)

@@ -82,6 +82,9 @@ LDAR_API LDAR_MUST_USE enum ldar_status ldar_config_preset(const char *name, str
 LDAR_API LDAR_MUST_USE enum ldar_status ldar_config_parse(const char *json, size_t bytes, struct ldar_config *config,
                                                           struct ldar_error *error);
 
+/* The blocks of all its stacks. 0 for a layout that is none. */
+LDAR_API size_t ldar_config_blocks(const struct ldar_config *config);
+
 /*
  * The configuration as JSON text in the published form, NUL-terminated, into
  * text[0..capacity). Returns the length without the NUL, as snprintf does: a
@@ -141,12 +144,52 @@ LDAR_API void ldar_model_destroy(ldar_model *model);
 /* Valid as long as the model. */
 LDAR_API const struct ldar_config *ldar_model_config(const ldar_model *model);
 
+/* ---- heads ---- */
+
+/*
+ * A head makes scores of a sequence: the mean of its last hidden states (D) times weight^T, plus bias. The softmax of
+ * the scores of a head of classes is the probability of each; the score of a head of a value is that value.
+ */
+enum ldar_head_kind { LDAR_HEAD_CLASSES = 1, LDAR_HEAD_VALUE = 2 };
+
+enum { LDAR_MAX_OUTPUTS = 65536, LDAR_MAX_OUTPUT_NAME = 255 };
+
+struct ldar_head {
+    enum ldar_head_kind kind;
+    size_t outputs; /* classes: 2..LDAR_MAX_OUTPUTS; value: 1 */
+    /* (outputs) distinct, each of 1..LDAR_MAX_OUTPUT_NAME bytes of UTF-8 without control characters; 2 MiB in all. */
+    const char *const *names;
+    const float *weight; /* (outputs, D), D = config.stage[0].width */
+    const float *bias;   /* (outputs) */
+};
+
+/* The head of a model, valid as long as it; NULL: it has none. */
+LDAR_API const struct ldar_head *ldar_model_head(const ldar_model *model);
+
+/*
+ * A copy of the model, in float32, with this head in place of the one that it may have. The head is copied, names too.
+ * weight NULL: drawn from N(0, 0.02^2) by `seed`; bias NULL: zeros. On failure *out is NULL.
+ */
+LDAR_API LDAR_MUST_USE enum ldar_status ldar_model_with_head(const ldar_model *model, const struct ldar_head *head,
+                                                             uint64_t seed, ldar_model **out, struct ldar_error *error);
+
+/*
+ * scores (sequences, outputs) of mean (sequences, D), which struct ldar_outputs has room for. `width` is D. Sums are
+ * double, in the order of the columns, and rounded once. Thread-safe.
+ */
+LDAR_API void ldar_head_scores(const struct ldar_head *head, size_t width, const float *mean, size_t sequences,
+                               float *scores);
+
+/* ---- what is known of a model ---- */
+
 /* What is known of a model without reading its weights. */
 struct ldar_model_info {
     struct ldar_config config;
-    uint64_t parameters;   /* distinct ones: shared projections count once */
-    enum ldar_dtype dtype; /* storage of the matrices */
-    char sha256[65];       /* of the tensor data in the order of our files, hexadecimal */
+    uint64_t parameters;      /* distinct ones: shared projections count once */
+    enum ldar_dtype dtype;    /* storage of the matrices */
+    char sha256[65];          /* of the tensor data in the order of our files, hexadecimal */
+    enum ldar_head_kind head; /* 0: it has none */
+    size_t outputs;           /* of the head */
 };
 
 /* Of a model whose file did not say its sha256, all weights are read to find it. */

@@ -16,6 +16,8 @@ LDAR_BEGIN_DECLS
  * mlm the mean cross-entropy over its labelled positions, F the rate of
  * boundaries and G the mean boundary probability over all of its positions.
  *
+ * The head of a model that has one has no part in it and stays as it is.
+ *
  * A step has a number of micro-batches, whose gradients are averaged along a
  * fixed tree; then the global norm is clipped and AdamW (Loshchilov and Hutter
  * 2019) moves the weights. Weights, gradients and moments are float32.

@@ -149,6 +149,24 @@ static int escape(struct ldar_json *json, uint32_t *code)
     return *code < 0xdc00 || *code > 0xdfff;
 }
 
+int ldar_json_end(struct ldar_json *json)
+{
+    pass_space(json);
+    return json->at == json->end || ldar_json_fail(json, "something after the end");
+}
+
+int ldar_json_is_utf8(const char *text)
+{
+    const unsigned char *at = (const unsigned char *)text;
+    for (size_t rest = strlen(text), bytes; rest > 0; rest -= bytes, at += bytes) {
+        bytes = utf8_length(at, rest);
+        if (bytes == 0) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
 /* Characters of a string that stand for themselves and have one byte. */
 static size_t plain_run(const char *at, const char *end)
 {

@@ -41,6 +41,12 @@ int ldar_json_skip(struct ldar_json *json);
  */
 int ldar_json_member(const struct ldar_json *object, const char *key, struct ldar_json *value);
 
+/* Nothing but white space follows. */
+int ldar_json_end(struct ldar_json *json);
+
+/* 1 when the text is valid UTF-8, as every string that is read here. */
+int ldar_json_is_utf8(const char *text);
+
 /* Records a fault found by the caller; returns 0. */
 int ldar_json_fail(struct ldar_json *json, const char *fault);
 

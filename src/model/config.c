@@ -241,3 +241,18 @@ int ldar_config_equal(const struct ldar_config *a, const struct ldar_config *b)
     }
     return 1;
 }
+
+size_t ldar_config_blocks(const struct ldar_config *config)
+{
+    char kinds[LDAR_MAX_LAYERS];
+    size_t blocks = 0;
+    for (uint32_t s = 0; s < config->stages && s < LDAR_MAX_STAGES; s++) {
+        const size_t encoder = ldar_layout_kinds(config->stage[s].encoder, kinds);
+        const size_t decoder = ldar_layout_kinds(config->stage[s].decoder, kinds);
+        if (encoder == SIZE_MAX || decoder == SIZE_MAX) {
+            return 0;
+        }
+        blocks += encoder + decoder;
+    }
+    return blocks;
+}

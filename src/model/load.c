@@ -5,10 +5,12 @@
 #include "io/safetensors.h"
 #include "io/torch_zip.h"
 #include "model/config.h"
+#include "model/head.h"
 #include "model/model.h"
 #include "status.h"
 
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -53,7 +55,7 @@ static enum ldar_status fail_tensor(const struct source *source, const char *nam
     return ldar_fail(source->error, LDAR_ERROR_TENSOR, "%s: tensor '%s' %s", source->path, name, what);
 }
 
-/* ---- the set of names, shapes and types ---- */
+/* ---- the head ---- */
 
 /* What wrappers of PyTorch put before the names of what they wrap. */
 static const char *without_wrappers(const char *name)
@@ -67,6 +69,77 @@ static const char *without_wrappers(const char *name)
     }
     return name;
 }
+
+/* The tensor of that name, or the count of them. */
+static size_t find_tensor(const struct source *source, const char *name)
+{
+    size_t i = 0;
+    while (i < source_count(source)) {
+        const char *found = source_at(source, i).name;
+        if (strcmp(source->foreign ? without_wrappers(found) : found, name) == 0) {
+            break;
+        }
+        i++;
+    }
+    return i;
+}
+
+/* A stranger's head without names: outputs are numbered, a single one is a value. */
+static enum ldar_status number_outputs(const struct source *source, size_t outputs, struct ldar_head *head,
+                                       void **names)
+{
+    const size_t room = sizeof "65536";
+    head->kind = outputs > 1 ? LDAR_HEAD_CLASSES : LDAR_HEAD_VALUE;
+    head->outputs = outputs;
+    if (outputs == 0 || outputs > LDAR_MAX_OUTPUTS) {
+        return fail_tensor(source, "classifier.weight", "has no output or more than 65536");
+    }
+    const char **list = *names = malloc(outputs * (sizeof *list + room));
+    if (!list) {
+        return ldar_fail_memory(source->error, outputs * room, "the names of a head");
+    }
+    head->names = list;
+    for (size_t i = 0; i < outputs; i++) {
+        char *name = (char *)(list + outputs) + i * room;
+        snprintf(name, room, "%zu", i);
+        list[i] = outputs > 1 ? name : "value";
+    }
+    return LDAR_OK;
+}
+
+/* Kind and names of the head that the source holds; kind 0: none. The names are the caller's to free. */
+static enum ldar_status read_head(const struct source *source, struct ldar_head *head, void **names)
+{
+    const char *classes = source->tensors ? ldar_tensors_metadata(source->tensors, "classes") : NULL;
+    const char *target = source->tensors ? ldar_tensors_metadata(source->tensors, "target") : NULL;
+    const size_t index = find_tensor(source, "classifier.weight");
+    *head = (struct ldar_head){0};
+    *names = NULL;
+    if (classes && target) {
+        return ldar_fail(source->error, LDAR_ERROR_FORMAT,
+                         "%s: its metadata holds classes and a target: a head has one", source->path);
+    }
+    const int there = index < source_count(source);
+    const struct ldar_tensor weight = there ? source_at(source, index) : (struct ldar_tensor){0};
+    if (!classes && !target) {
+        if (!there) {
+            return LDAR_OK;
+        }
+        return source->foreign
+                   ? number_outputs(source, weight.rank > 0 ? weight.shape[0] : 0, head, names)
+                   : fail_tensor(source, weight.name, "is there, but the metadata names no classes and no target");
+    }
+    enum ldar_status status = ldar_head_parse(source->path, classes ? LDAR_HEAD_CLASSES : LDAR_HEAD_VALUE,
+                                              classes ? classes : target, head, names, source->error);
+    if (!status && there && weight.rank == 2 && weight.shape[0] != head->outputs) {
+        status = ldar_fail(source->error, LDAR_ERROR_TENSOR,
+                           "%s: its metadata names %zu outputs, but tensor '%s' has %zu rows", source->path,
+                           head->outputs, weight.name, weight.shape[0]);
+    }
+    return status;
+}
+
+/* ---- the set of names, shapes and types ---- */
 
 struct named {
     const char *name;
@@ -342,15 +415,24 @@ static enum ldar_status fill_all(struct filling *filling)
 
 /*
  * Three texts, all or none: "bytes" of the whole file; "sha256" of all tensors' data, which names the model and is not
- * recomputed here; "xxh64", a JSON object as text that gives the XXH64 of each tensor and of the texts of "config" and
- * "sha256", so that no flipped bit goes unnoticed.
+ * recomputed here; "xxh64", a JSON object as text that gives the XXH64 of each tensor and of the texts of "config",
+ * "sha256" and the head's "classes" or "target", so that no flipped bit goes unnoticed.
  */
 struct promise {
     const char *bytes, *sha256, *xxh64;
 };
 
-static const char *const hashed_texts[] = {"config", "sha256"};
+static const char *const hashed_texts[] = {"config", "sha256", "classes", "target"};
 enum { HASHED_TEXTS = sizeof hashed_texts / sizeof *hashed_texts };
+
+static size_t count_texts(const struct source *source)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < HASHED_TEXTS; i++) {
+        count += ldar_tensors_metadata(source->tensors, hashed_texts[i]) != NULL;
+    }
+    return count;
+}
 
 static enum ldar_status fail_promise(const struct source *source, const char *what)
 {
@@ -399,7 +481,7 @@ static enum ldar_status take_hashes(struct filling *filling, const char *text)
         }
         hashes++;
     } while (ldar_json_try(&json, ','));
-    if (!ldar_json_take(&json, '}') || hashes != ldar_tensors_count(source->tensors) + HASHED_TEXTS) {
+    if (!ldar_json_take(&json, '}') || hashes != ldar_tensors_count(source->tensors) + count_texts(source)) {
         return fail_promise(source, "its list of hashes is malformed");
     }
     return LDAR_OK;
@@ -440,8 +522,14 @@ static void filling_release(struct filling *filling)
 static enum ldar_status filling_begin(struct filling *filling, const struct source *source,
                                       const struct ldar_config *config)
 {
+    struct ldar_head head;
+    void *names;
     *filling = (struct filling){.source = source};
-    enum ldar_status status = ldar_model_allocate(config, &filling->model, source->error);
+    enum ldar_status status = read_head(source, &head, &names);
+    if (!status) {
+        status = ldar_model_allocate(config, head.kind ? &head : NULL, &filling->model, source->error);
+    }
+    free(names);
     if (status) {
         return status;
     }
@@ -537,7 +625,10 @@ enum ldar_status ldar_model_peek(const char *path, struct ldar_model_info *info,
         status = filling_begin(&filling, &source, &config);
     }
     if (!status) {
-        *info = (struct ldar_model_info){.config = config, .parameters = ldar_parameter_total(&filling.model->table)};
+        *info = (struct ldar_model_info){.config = config,
+                                         .parameters = ldar_parameter_total(&filling.model->table),
+                                         .head = filling.model->parameters.classifier.kind,
+                                         .outputs = filling.model->parameters.classifier.outputs};
         for (size_t i = 0; i < filling.model->table.count; i++) {
             const struct ldar_tensor tensor = source_at(&source, filling.primary[i]);
             if (memory_dtype(&filling.model->table.entry[i], tensor.type) == LDAR_BF16) {

@@ -12,7 +12,7 @@
 enum { HEAD_WIDTH = 64 };
 
 /* Most parameters that one layer (M: 2 norms, 2 + 2 x 6, 2), one stage without its layers, and the rest have. */
-enum { PER_LAYER = 18, PER_STAGE = 8, PER_NETWORK = 2 };
+enum { PER_LAYER = 18, PER_STAGE = 8, PER_NETWORK = 4 };
 
 static const double deviation = 0.02;
 
@@ -172,6 +172,13 @@ static void add_stage(struct builder *builder, struct ldar_parameters *parameter
     add_stack(builder, "decoder", &stage->decoder, config, residuals);
 }
 
+/* Of the mean hidden state; float32 in every file, since it is small and what all of them end in. */
+static void add_head(struct builder *builder, struct ldar_head *head, size_t width)
+{
+    add(builder, "classifier.weight", LDAR_START_NORMAL, deviation, 2, head->outputs, width, 1)->vector = &head->weight;
+    add_vector(builder, "classifier.bias", &head->bias, LDAR_START_ZERO, 0, head->outputs);
+}
+
 /* Takes the layers of a layout from *layer, which moves on. */
 static void take_layers(struct ldar_stack *stack, const char *layout, struct ldar_layer **layer)
 {
@@ -195,8 +202,9 @@ static size_t count_layers(const struct ldar_config *config)
     return layers;
 }
 
-enum ldar_status ldar_parameters_create(const struct ldar_config *config, struct ldar_parameters *parameters,
-                                        struct ldar_parameter_table *table, struct ldar_error *error)
+enum ldar_status ldar_parameters_create(const struct ldar_config *config, const struct ldar_head *head,
+                                        struct ldar_parameters *parameters, struct ldar_parameter_table *table,
+                                        struct ldar_error *error)
 {
     const size_t layers = count_layers(config);
     const size_t most = layers * PER_LAYER + config->stages * (size_t)PER_STAGE + PER_NETWORK;
@@ -220,6 +228,10 @@ enum ldar_status ldar_parameters_create(const struct ldar_config *config, struct
     builder.prefix[0] = '\0';
     if (!config->tie_embeddings) {
         add_symbols(&builder, "lm_head.weight", &parameters->head, config->stage[0].width);
+    }
+    if (head) {
+        parameters->classifier = (struct ldar_head){.kind = head->kind, .outputs = head->outputs, .names = head->names};
+        add_head(&builder, &parameters->classifier, config->stage[0].width);
     }
     return LDAR_OK;
 }

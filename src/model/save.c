@@ -4,6 +4,7 @@
 #include "io/convert.h"
 #include "io/hash.h"
 #include "io/text.h"
+#include "model/head.h"
 #include "model/model.h"
 #include "status.h"
 
@@ -20,6 +21,7 @@ struct writer {
     ldar_file *file;
     char *header; /* (header_bytes + 1) */
     size_t header_bytes;
+    char *outputs;    /* the text of the head's names, or NULL */
     char (*hash)[17]; /* (parameters) of each tensor; zeros until all are known */
     struct ldar_sha256 sha256;
     char sha256_text[65];
@@ -51,16 +53,26 @@ static void add_hash(struct ldar_text *text, const char *name, const char *hash)
 static void add_metadata(const struct writer *writer, size_t file_bytes, struct ldar_text *text)
 {
     const struct ldar_parameter_table *table = &writer->model->table;
-    char config[4096], config_hash[17], sha256_hash[17];
+    const char *key = ldar_head_key(writer->model->parameters.classifier.kind);
+    char config[4096], config_hash[17], sha256_hash[17], outputs_hash[17];
     ldar_config_format(&writer->model->parameters.config, config, sizeof config);
     ldar_xxh64_of(config, strlen(config), config_hash);
     ldar_xxh64_of(writer->sha256_text, strlen(writer->sha256_text), sha256_hash);
     ldar_text_add(text, "\"__metadata__\":{\"format\":\"ldarnet\",\"config\":");
     ldar_text_add_json(text, config);
+    if (writer->outputs) {
+        ldar_text_add(text, ",\"%s\":", key);
+        ldar_text_add_json(text, writer->outputs);
+    }
     ldar_text_add(text, ",\"bytes\":\"%020zu\",\"sha256\":\"%s\",\"xxh64\":\"{", file_bytes, writer->sha256_text);
     add_hash(text, "config", config_hash);
     ldar_text_add(text, ",");
     add_hash(text, "sha256", sha256_hash);
+    if (writer->outputs) {
+        ldar_xxh64_of(writer->outputs, strlen(writer->outputs), outputs_hash);
+        ldar_text_add(text, ",");
+        add_hash(text, key, outputs_hash);
+    }
     for (size_t i = 0; i < table->count; i++) {
         ldar_text_add(text, ",");
         add_hash(text, table->entry[i].name, writer->hash[i]);
@@ -185,14 +197,18 @@ enum ldar_status ldar_model_save(const ldar_model *model, enum ldar_dtype dtype,
         return ldar_fail(error, LDAR_ERROR_ARGUMENT, "%s: a model is stored as f32 or bf16, not as type %d", path,
                          (int)dtype);
     }
+    const struct ldar_head *head = ldar_model_head(model);
     struct writer *writer = calloc(1, sizeof *writer);
     char(*hash)[17] = calloc(model->table.count, sizeof *hash);
-    if (!writer || !hash) {
+    char *outputs = head ? ldar_head_format(head) : NULL;
+    if (!writer || !hash || (head && !outputs)) {
         free(writer);
         free(hash);
+        free(outputs);
         return ldar_fail_memory(error, sizeof *writer, "writing a model");
     }
-    *writer = (struct writer){.model = model, .dtype = dtype, .path = path, .hash = hash, .error = error};
+    *writer =
+        (struct writer){.model = model, .dtype = dtype, .path = path, .outputs = outputs, .hash = hash, .error = error};
     for (size_t i = 0; i < model->table.count; i++) {
         memset(hash[i], '0', sizeof hash[i] - 1);
     }
@@ -208,6 +224,7 @@ enum ldar_status ldar_model_save(const ldar_model *model, enum ldar_dtype dtype,
         status = ldar_file_commit(writer->file, error);
     }
     free(writer->header);
+    free(outputs);
     free(hash);
     free(writer);
     return status;

@@ -40,11 +40,13 @@ struct ldar_parameter_table {
 };
 
 /*
- * Gives `parameters` the stacks of a checked configuration, with all data pointers NULL, and `table` the list of them.
- * Both are released by the second function, which does nothing for zeroed structs.
+ * Gives `parameters` the stacks of a checked configuration, with all data pointers NULL, and `table` the list of them;
+ * with `head`, that of classifier as well, at the end. Both are released by the second function, which does nothing for
+ * zeroed structs.
  */
-enum ldar_status ldar_parameters_create(const struct ldar_config *config, struct ldar_parameters *parameters,
-                                        struct ldar_parameter_table *table, struct ldar_error *error);
+enum ldar_status ldar_parameters_create(const struct ldar_config *config, const struct ldar_head *head,
+                                        struct ldar_parameters *parameters, struct ldar_parameter_table *table,
+                                        struct ldar_error *error);
 void ldar_parameters_destroy(struct ldar_parameters *parameters, struct ldar_parameter_table *table);
 
 /* Points the parameter's slot at `data`: `dtype` for a narrow matrix, float for all others. */

@@ -107,6 +107,31 @@ def bgzf(data, block=4000):
     return out + BGZF_END
 
 
+# ---- models ----
+
+
+def write_headed(path, model, metadata, outputs, seed=1):
+    """A copy of a model file with a head, and this in its metadata beside the configuration."""
+    data = Path(model).read_bytes()
+    begin = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:begin])
+    draw = random.Random(seed)
+    numbers = [draw.gauss(0, 0.02) for _ in range(outputs * (TINY_WIDTH + 1))]
+    middle, end = outputs * TINY_WIDTH * 4, outputs * (TINY_WIDTH + 1) * 4
+    at = len(data) - begin
+    shapes = {"weight": ([outputs, TINY_WIDTH], 0, middle), "bias": ([outputs], middle, end)}
+    for name, (shape, first, last) in shapes.items():
+        offsets = [at + first, at + last]
+        header[f"classifier.{name}"] = {"dtype": "F32", "shape": shape, "data_offsets": offsets}
+    header["__metadata__"] = {k: header["__metadata__"][k] for k in ("format", "config")} | metadata
+    text = json.dumps(header).encode()
+    values = array.array("f", numbers)
+    if sys.byteorder == "big":
+        values.byteswap()
+    Path(path).write_bytes(struct.pack("<Q", len(text)) + text + data[begin:] + values.tobytes())
+    return Path(path)
+
+
 # ---- results ----
 
 

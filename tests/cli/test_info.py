@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import program
-from program import GOLDEN, TINY, Case, environment, running_isas
+from program import GOLDEN, TINY, Case, environment, running_isas, write_headed
 
 
 class Info(Case):
@@ -44,6 +44,35 @@ class Info(Case):
         self.assertIn("sha256", info)
         text = self.ok("info", TINY).stdout.decode()
         self.assertIn("m1t1 [ M2 ] m1", text)
+
+    def test_head(self):
+        names = ["TATA", 'non "TATA"', "жизнь"]
+        write_headed("three", TINY, {"classes": json.dumps(names)}, 3)
+        write_headed("value", TINY, {"target": 'log "expression"'}, 1)
+        for model, kind, expected in [("three", "classes", names), ("value", "value", ['log "expression"'])]:
+            self.ok("convert", "-q", model, "-o", "whole", "--dtype", "bf16")
+            for path in [model, "whole"]:
+                info = json.loads(self.ok("info", path, "--json").stdout)
+                self.assertEqual(info["head"], {"kind": kind, "outputs": len(expected), "names": expected})
+                self.assertEqual(info["parameters"], parameters(TINY) + len(expected) * 65)
+        text = self.ok("info", "three").stdout.decode()
+        self.assertRegex(text, r'(?m)^head +3 classes: "TATA", ?"non \\"TATA\\"", ?')
+        self.assertRegex(self.ok("info", "value").stdout.decode(), r'(?m)^head +a value: log "expression"$')
+        self.assertIsNone(json.loads(self.ok("info", TINY, "--json").stdout)["head"])
+        self.assertNotIn("head  ", self.ok("info", TINY).stdout.decode())
+        write_headed("twice", TINY, {"classes": json.dumps(["a", "b", "a"])}, 3)
+        self.fails(1, "the class 'a' is named twice", "info", "twice")
+        self.fails(1, "the class 'a' is named twice", "convert", "twice", "-o", "x")
+
+    def test_head_changes_no_output(self):
+        """What a model with a head computes is what it computes without, but for its name."""
+        write_headed("m", TINY, {"classes": json.dumps(["a", "b"])}, 2)
+        Path("a.fa").write_text(">a\nACGTTTACGGTAACGT\n")
+        for command in ["embed", "logits"]:
+            self.ok(command, "-q", "-m", "m", "a.fa", "-o", "with.npy")
+            self.ok(command, "-q", "-m", TINY, "a.fa", "-o", "without.npy")
+            self.assertEqual(Path("with.npy").read_bytes(), Path("without.npy").read_bytes())
+        self.ok("segment", "-q", "-m", "m", "a.fa", "-o", "a.bed")
 
     def test_hash_of_our_own_files(self):
         self.ok("convert", "-q", TINY, "-o", "m")

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import program
-from program import PROGRAM, TINY, Case, bgzf, dna, environment, run, write_fasta
+from program import PROGRAM, TINY, Case, bgzf, dna, environment, run, write_fasta, write_headed
 
 CONFIG = dict(
     arch_layout=["m1", ["M1"], "m1"],
@@ -31,6 +31,17 @@ STEP_KEYS = ["step", "loss", "mlm", "ratio_loss", "compression", "rate", "gradie
 
 def weights(folder):
     return hashlib.sha256((Path(folder) / "model.safetensors").read_bytes()).hexdigest()
+
+
+HEAD = ["classifier.weight", "classifier.bias"]
+
+
+def tensor(path, name):
+    """The bytes of a tensor of a file."""
+    data = Path(path).read_bytes()
+    begin = 8 + int.from_bytes(data[:8], "little")
+    first, last = json.loads(data[8:begin])[name]["data_offsets"]
+    return data[begin + first : begin + last]
 
 
 def log_of(folder):
@@ -280,6 +291,22 @@ class Pretrain(Case):
         text = json.dumps(header).encode()
         text += b" " * (-len(text) % 8)
         Path("huge").write_bytes(struct.pack("<Q", len(text)) + text + body)
+
+    def test_model_with_a_head(self):
+        """The head is kept as it is, also by a run that is stopped and resumed."""
+        write_headed("first", TINY, {"classes": json.dumps(["no", "yes"])}, 2)
+        plan = ["-m", "first", "--window", 64, "--batch", 1, "--accumulate", 1, "--checkpoint-every", 1]
+        self.pretrain(*plan, "--steps", 3, "a.fa", "-o", "whole")
+        head = b"".join(tensor("first", name) for name in HEAD)
+        self.assertEqual(b"".join(tensor("whole/model.safetensors", name) for name in HEAD), head)
+        self.assertNotEqual(*(tensor(path, "embeddings.weight") for path in ("first", "whole/model.safetensors")))
+        info = json.loads(self.ok("info", "whole/model.safetensors", "--json").stdout)
+        self.assertEqual(info["head"]["names"], ["no", "yes"])
+        self.pretrain(*plan, "--steps", 3, "a.fa", "-o", "part")
+        for name in ["model.safetensors", "report.html", "checkpoints/checkpoint-3.safetensors"]:
+            Path("part", name).unlink()
+        self.pretrain("--resume", "part")
+        self.assertEqual(weights("part"), weights("whole"))
 
     def test_gradient_that_is_not_finite(self):
         self.overflowing_model()

@@ -22,7 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     }
     struct ldar_parameters parameters;
     struct ldar_parameter_table table;
-    if (ldar_parameters_create(&config, &parameters, &table, &error) != LDAR_OK) {
+    if (ldar_parameters_create(&config, NULL, &parameters, &table, &error) != LDAR_OK) {
         return 0;
     }
     for (size_t i = 0; i < table.count; i++) {
