@@ -24,23 +24,19 @@ int main(int argc, char **argv)
 
     size_t length = strlen(argv[2]), width = ldar_model_config(model)->stage[0].width;
     uint8_t *ids = (uint8_t *)calloc(length + 1, 1);
-    float *hidden = (float *)calloc(length + 1, width * sizeof *hidden);
-    if (!ids || !hidden || length == 0 || ldar_encode(argv[2], length, ids, NULL) != length)
+    float *mean = (float *)calloc(width, sizeof *mean);
+    if (!ids || !mean || length == 0 || ldar_encode(argv[2], length, ids, NULL) != length)
         return fail("the sequence is empty, or holds a letter that is no base");
 
     const size_t offsets[2] = {0, length};
     const struct ldar_batch batch = {ids, offsets, 1};
-    const struct ldar_outputs outputs = {sizeof outputs, NULL, hidden, NULL, NULL, NULL, NULL, NULL};
+    const struct ldar_outputs outputs = {sizeof outputs, NULL, NULL, NULL, NULL, NULL, NULL, NULL, mean};
     if (ldar_forward(context, &batch, NULL, &outputs, &error))
         return fail(error.message);
 
-    for (size_t column = 0; column < width; column++) {
-        double sum = 0;
-        for (size_t row = 0; row < length; row++)
-            sum += hidden[row * width + column];
-        printf("%.6g\n", sum / (double)length);
-    }
-    free(hidden);
+    for (size_t column = 0; column < width; column++)
+        printf("%.6g\n", mean[column]);
+    free(mean);
     free(ids);
     ldar_context_destroy(context);
     ldar_model_destroy(model);

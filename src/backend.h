@@ -86,6 +86,10 @@ struct ldar_backend {
     /* logits (rows, 7) of x[0]. */
     void (*head)(struct ldar_device *device, const struct ldar_packed *packed, float *logits);
 
+    /* mean (sequences, D) of the rows of x[0] of each sequence, summed in double and in their order; NaN where it has
+     * none. */
+    void (*pool)(struct ldar_device *device, const struct ldar_packed *packed, float *mean);
+
     /* The first `width` columns of x[stage], (rows, width). */
     void (*read)(struct ldar_device *device, size_t stage, const struct ldar_packed *packed, float *out, size_t width);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <ldar/context.h>
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -126,6 +127,8 @@ enum ldar_status ldar_forward(ldar_context *context, const struct ldar_batch *ba
     if (total == 0) {
         if (outputs->chunk_offsets)
             memset(outputs->chunk_offsets, 0, (batch->sequences + 1) * sizeof *outputs->chunk_offsets);
+        for (size_t i = 0; outputs->mean && i < batch->sequences * context->network.config->stage[0].width; i++)
+            outputs->mean[i] = NAN;
         return LDAR_OK;
     }
     if (ldar_context_bytes(context, total) > context->max_bytes)

@@ -94,6 +94,7 @@ struct ldar_outputs {
     uint8_t *boundary; /* (T) 1 where a chunk begins */
     float *chunks; /* (M, D) the inner network's output; room for T rows, M = chunk_offsets[sequences] are written */
     size_t *chunk_offsets; /* (sequences + 1) where each sequence's chunks begin */
+    float *mean;           /* (sequences, D) mean of each sequence's last hidden states; NaN for an empty one */
 };
 
 /* How boundaries are found. */

@@ -591,6 +591,7 @@ const struct ldar_backend ldar_cpu_backend = {
     .chunk = ldar_cpu_chunk,
     .dechunk = ldar_cpu_dechunk,
     .head = ldar_cpu_head,
+    .pool = ldar_cpu_pool,
     .read = cpu_read,
     .refresh = cpu_refresh,
     .begin = cpu_begin,

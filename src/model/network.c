@@ -123,6 +123,12 @@ static size_t least_bytes(const struct ldar_network *network, size_t stage, size
     return network->backend->bytes(network->device, rows);
 }
 
+/* Whether anything is asked for that the last hidden states are needed for. */
+static int to_the_end(const struct ldar_outputs *out)
+{
+    return out->logits || out->hidden || out->mean;
+}
+
 /* One level of the hierarchy, on x[stage]. `out` is NULL below the outermost one. 0: the chunks find no room. */
 static int level(struct ldar_network *network, size_t stage, const struct ldar_packed *packed,
                  const struct ldar_boundaries *boundaries, const struct ldar_outputs *out)
@@ -143,7 +149,7 @@ static int level(struct ldar_network *network, size_t stage, const struct ldar_p
     const struct ldar_routing routing = routing_of(d);
     if (out) {
         write_routing(out, d, packed);
-        if (!out->logits && !out->hidden && !out->chunks)
+        if (!to_the_end(out) && !out->chunks)
             return 1;
     }
 
@@ -154,7 +160,7 @@ static int level(struct ldar_network *network, size_t stage, const struct ldar_p
         return 0;
     if (out && out->chunks)
         backend->read(device, stage + 1, &routing.chunks, out->chunks, width);
-    if (out && !out->logits && !out->hidden)
+    if (out && !to_the_end(out))
         return 1;
 
     backend->dechunk(device, stage, packed, &routing);
@@ -173,6 +179,8 @@ void ldar_network_forward(struct ldar_network *network, const struct ldar_batch 
         network->backend->read(network->device, 0, &packed, outputs->hidden, network->config->stage[0].width);
     if (outputs->logits)
         network->backend->head(network->device, &packed, outputs->logits);
+    if (outputs->mean)
+        network->backend->pool(network->device, &packed, outputs->mean);
 }
 
 /* ---- learning ---- */

@@ -162,6 +162,7 @@ struct result result_new(const ldar_model *model, const struct ldar_batch *batch
     result.out.encoder = floats_new(&result, 2, rows * width, shift);
     result.out.prob = floats_new(&result, 3, rows, shift);
     result.out.chunks = floats_new(&result, 4, rows * width, shift);
+    result.out.mean = floats_new(&result, 7, batch->sequences * width, shift);
     result.memory[5] = allocate(rows + shift, 1);
     result.out.boundary = (uint8_t *)result.memory[5] + shift;
     result.out.chunk_offsets = result.memory[6] = allocate(batch->sequences + 1, sizeof(size_t));
@@ -170,7 +171,7 @@ struct result result_new(const ldar_model *model, const struct ldar_batch *batch
 
 void result_free(struct result *result)
 {
-    for (size_t i = 0; i < 7; i++) {
+    for (size_t i = 0; i < 8; i++) {
         free(result->memory[i]);
     }
 }
@@ -212,6 +213,7 @@ void assert_same_result(const struct result *a, const struct result *b)
     assert_int_equal(a->rows, b->rows);
     assert_memory_equal(a->out.chunk_offsets, b->out.chunk_offsets, (a->sequences + 1) * sizeof(size_t));
     assert_same_rows(a, 0, 0, b, 0, 0, a->rows, a->out.chunk_offsets[a->sequences]);
+    assert_same_floats("mean", a->out.mean, b->out.mean, a->sequences * a->width);
 }
 
 void assert_same_sequence(const struct result *a, const struct ldar_batch *in_a, size_t index_a,
@@ -223,6 +225,7 @@ void assert_same_sequence(const struct result *a, const struct ldar_batch *in_a,
     assert_int_equal(chunks_a[1] - chunks_a[0], chunks_b[1] - chunks_b[0]);
     assert_same_rows(a, rows_a[0], chunks_a[0], b, rows_b[0], chunks_b[0], rows_a[1] - rows_a[0],
                      chunks_a[1] - chunks_a[0]);
+    assert_same_floats("mean", a->out.mean + index_a * a->width, b->out.mean + index_b * a->width, a->width);
 }
 
 /* bfloat16 keeps 1.7e-3 of a number on average; a dozen roundings in a row on the way through a model add to 6e-3. */

@@ -59,7 +59,7 @@ size_t input_rows(const struct ldar_batch *batch);
 struct result {
     struct ldar_outputs out;
     size_t rows, sequences, width;
-    void *memory[7];
+    void *memory[8];
 };
 
 struct result result_new(const ldar_model *model, const struct ldar_batch *batch, size_t shift);

@@ -153,6 +153,7 @@ static void stand_in(struct ldar_outputs *out, const struct ldar_outputs *expect
     out->boundary = mask & 16 ? out->boundary : expected->boundary;
     out->chunks = mask & 32 ? out->chunks : expected->chunks;
     out->chunk_offsets = mask & 64 ? out->chunk_offsets : expected->chunk_offsets;
+    out->mean = mask & 128 ? out->mean : expected->mean;
 }
 
 static struct ldar_outputs request(const struct ldar_outputs *all, unsigned mask)
@@ -164,7 +165,8 @@ static struct ldar_outputs request(const struct ldar_outputs *all, unsigned mask
                                  .prob = mask & 8 ? all->prob : NULL,
                                  .boundary = mask & 16 ? all->boundary : NULL,
                                  .chunks = mask & 32 ? all->chunks : NULL,
-                                 .chunk_offsets = mask & 64 ? all->chunk_offsets : NULL};
+                                 .chunk_offsets = mask & 64 ? all->chunk_offsets : NULL,
+                                 .mean = mask & 128 ? all->mean : NULL};
 }
 
 static void test_requests(void **state)
@@ -175,7 +177,7 @@ static void test_requests(void **state)
     ldar_context *context = context_new(model, 2);
     struct input input = input_random(&random, (const size_t[]){65, 0, 130}, 3, 0);
     struct result expected = forward(context, model, &input.batch, NULL);
-    for (unsigned mask = 1; mask < 128; mask++) {
+    for (unsigned mask = 1; mask < 256; mask++) {
         struct result result = result_new(model, &input.batch, 0);
         struct ldar_outputs asked = request(&result.out, mask);
         struct ldar_error error;

@@ -81,6 +81,52 @@ static void check_mirror(const char *name, size_t length)
     ldar_model_destroy(model);
 }
 
+/* The mean of a sequence is that of its hidden states, not a number where it has none, and the same bits when nothing
+ * else is asked for. */
+static void test_mean(void **state)
+{
+    (void)state;
+    enum { SEQUENCES = 73 };
+    struct random random = random_start(random_seed());
+    ldar_model *model = model_load("tiny");
+    ldar_context *context = context_new(model, 2);
+    size_t lengths[SEQUENCES] = {0, 0, 300};
+    for (size_t s = 3; s < SEQUENCES; s++) {
+        lengths[s] = s - 2; /* 1..70 */
+    }
+    struct input input = input_random(&random, lengths, SEQUENCES, 1);
+    struct result result = forward(context, model, &input.batch, NULL);
+    const size_t width = result.width;
+    for (size_t s = 0; s < SEQUENCES; s++) {
+        for (size_t c = 0; c < width; c++) {
+            double sum = 0, size = 0;
+            for (size_t t = input.offsets[s]; t < input.offsets[s + 1]; t++) {
+                sum += (double)result.out.hidden[t * width + c];
+                size += fabs((double)result.out.hidden[t * width + c]);
+            }
+            const double mean = (double)result.out.mean[s * width + c], length = (double)lengths[s];
+            if (lengths[s] == 0 ? !isnan(mean) : !(fabs(mean - sum / length) <= 6e-8 * size / length)) {
+                fail_msg("sequence %zu, column %zu: %.9g, expected %.9g", s, c, mean, sum / length);
+            }
+        }
+    }
+    float *alone = calloc(SEQUENCES * width, sizeof *alone);
+    assert_non_null(alone);
+    const struct ldar_outputs mean = {.size = sizeof mean, .mean = alone};
+    struct ldar_error error;
+    assert_ok(ldar_forward(context, &input.batch, NULL, &mean, &error), &error);
+    assert_memory_equal(alone, result.out.mean, SEQUENCES * width * sizeof *alone);
+    const struct ldar_batch empty = {NULL, input.offsets, 1};
+    alone[0] = 0;
+    assert_ok(ldar_forward(context, &empty, NULL, &mean, &error), &error);
+    assert_true(isnan(alone[0]) && isnan(alone[width - 1]));
+    free(alone);
+    result_free(&result);
+    input_free(&input);
+    ldar_context_destroy(context);
+    ldar_model_destroy(model);
+}
+
 static void test_mirror(void **state)
 {
     (void)state;
@@ -256,8 +302,9 @@ int main(int argc, char **argv)
 {
     fixture_start(argc, argv);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_mirror), cmocka_unit_test(test_boundaries), cmocka_unit_test(test_alike),
-        cmocka_unit_test(test_depth),  cmocka_unit_test(test_flops),      cmocka_unit_test(test_not_finite),
+        cmocka_unit_test(test_mirror),     cmocka_unit_test(test_mean),  cmocka_unit_test(test_boundaries),
+        cmocka_unit_test(test_alike),      cmocka_unit_test(test_depth), cmocka_unit_test(test_flops),
+        cmocka_unit_test(test_not_finite),
     };
     return cmocka_run_group_tests_name("model.network", tests, NULL, NULL);
 }

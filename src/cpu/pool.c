@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The mean hidden state of each sequence. */
+#include "training.h"
+
+#include <math.h>
+
+/* A task is some columns of one sequence: its rows are added up in their order, whatever surrounds them. */
+struct pool_job {
+    const struct ldar_device *device;
+    const struct ldar_packed *packed;
+    float *mean;
+    size_t width, strips;
+};
+
+static void pool_task(const void *argument, size_t task, struct ldar_worker *worker)
+{
+    const struct pool_job *job = argument;
+    const size_t sequence = task / job->strips, column = task % job->strips * LDAR_CPU_COLUMNS;
+    const size_t left = job->width - column, columns = left < LDAR_CPU_COLUMNS ? left : LDAR_CPU_COLUMNS;
+    const size_t first = job->packed->offsets[sequence], end = job->packed->offsets[sequence + 1];
+    const size_t stride = job->device->stage[0].x_stride;
+    const float *x = job->device->x[0] + first * stride + column;
+    float *mean = job->mean + sequence * job->width + column;
+    double sum[LDAR_CPU_COLUMNS] = {0};
+    for (size_t row = first; row < end; row++, x += stride)
+        for (size_t c = 0; c < columns; c++)
+            sum[c] += (double)x[c];
+    for (size_t c = 0; c < columns; c++)
+        mean[c] = end > first ? (float)(sum[c] / (double)(end - first)) : NAN;
+    ldar_lap(worker, LDAR_CLOCK_OTHER);
+}
+
+void ldar_cpu_pool(struct ldar_device *device, const struct ldar_packed *packed, float *mean)
+{
+    const size_t width = device->stage[0].width, strips = (width + LDAR_CPU_COLUMNS - 1) / LDAR_CPU_COLUMNS;
+    const struct pool_job job = {device, packed, mean, width, strips};
+    ldar_parallel(&device->team, packed->sequences * strips, pool_task, &job);
+}
