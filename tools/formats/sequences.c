@@ -4,7 +4,6 @@
 #include "failure.h"
 #include "names.h"
 #include "source_class.h"
-#include "stream.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -376,21 +375,28 @@ static void destroy(source *base)
     free(reader);
 }
 
-enum ldar_status sequences_open(const char *path, const struct warnings *warnings, source **sequences,
+enum ldar_status sequences_from(stream *stream, const struct warnings *warnings, source **sequences,
                                 struct ldar_error *error)
 {
     static const struct source_class class = {next_record, read_letters, advance, destroy};
     *sequences = NULL;
     struct sequences *reader = calloc(1, sizeof *reader);
     if (!reader) {
-        return fail_memory(error, path, "reading");
-    }
-    const enum ldar_status status = stream_open(path, &reader->stream, error);
-    if (status) {
-        free(reader);
+        const enum ldar_status status = fail_memory(error, stream_name(stream), "reading");
+        stream_close(stream);
         return status;
     }
+    reader->stream = stream;
     source_init(&reader->base, &class, warnings);
     *sequences = &reader->base;
     return LDAR_OK;
+}
+
+enum ldar_status sequences_open(const char *path, const struct warnings *warnings, source **sequences,
+                                struct ldar_error *error)
+{
+    stream *stream;
+    *sequences = NULL;
+    const enum ldar_status status = stream_open(path, &stream, error);
+    return status ? status : sequences_from(stream, warnings, sequences, error);
 }

@@ -3,6 +3,7 @@
 #define FORMATS_SEQUENCES_H
 
 #include "source.h"
+#include "stream.h"
 
 /*
  * FASTA and FASTQ, plain, gzip or BGZF, each recognised by content; "-" is
@@ -25,6 +26,10 @@ enum { SEQUENCES_NAME_MAX = 65535 };
 
 /* `warnings` may be NULL. On failure *sequences is NULL. */
 LDAR_MUST_USE enum ldar_status sequences_open(const char *path, const struct warnings *warnings, source **sequences,
+                                              struct ldar_error *error);
+
+/* The same for a file that is open and of which nothing is read. The source owns it; on failure it is closed, too. */
+LDAR_MUST_USE enum ldar_status sequences_from(stream *stream, const struct warnings *warnings, source **sequences,
                                               struct ldar_error *error);
 
 #endif

@@ -21,6 +21,7 @@ struct stream {
     char *name; /* behind the struct */
     uint64_t total;
     int ended;
+    size_t peeked; /* bytes of the block that stream_peek showed and stream_read has not given */
     char block[BLOCK];
 };
 
@@ -72,6 +73,7 @@ enum ldar_status stream_open(const char *path, stream **out, struct ldar_error *
     stream->name = strcpy((char *)(stream + 1), name);
     stream->total = total;
     stream->ended = 0;
+    stream->peeked = 0;
     *out = stream;
     return LDAR_OK;
 }
@@ -88,8 +90,9 @@ static enum ldar_status fail_read(const stream *stream, struct ldar_error *error
 enum ldar_status stream_read(stream *stream, const char **bytes, size_t *count, struct ldar_error *error)
 {
     *bytes = stream->block;
-    *count = 0;
-    if (stream->ended) {
+    *count = stream->peeked;
+    stream->peeked = 0;
+    if (*count > 0 || stream->ended) {
         return LDAR_OK;
     }
     errno = 0;
@@ -107,6 +110,13 @@ enum ldar_status stream_read(stream *stream, const char **bytes, size_t *count, 
         }
     }
     return LDAR_OK;
+}
+
+enum ldar_status stream_peek(stream *stream, const char **bytes, size_t *count, struct ldar_error *error)
+{
+    const enum ldar_status status = stream_read(stream, bytes, count, error);
+    stream->peeked = *count;
+    return status;
 }
 
 const char *stream_name(const stream *stream)

@@ -20,6 +20,9 @@ LDAR_MUST_USE enum ldar_status stream_open(const char *path, stream **stream, st
 /* The next bytes of the file, valid until the next call; *count is 0 at its end, there and ever after. */
 LDAR_MUST_USE enum ldar_status stream_read(stream *stream, const char **bytes, size_t *count, struct ldar_error *error);
 
+/* What the next stream_read will give, which it still does: by the first bytes of a file its form is told. */
+LDAR_MUST_USE enum ldar_status stream_peek(stream *stream, const char **bytes, size_t *count, struct ldar_error *error);
+
 /* The path, or "standard input". */
 const char *stream_name(const stream *stream);
 
