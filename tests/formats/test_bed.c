@@ -52,6 +52,27 @@ static void test_forms(void **state)
     }
 }
 
+/* The sixth column, where there is one. */
+static void test_strands(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "a\t0\t1\na\t0\t1\tx\t5\na\t0\t1\tx\t5\t-\na 0 1 x 5 + 7\na\t0\t1\t\t\t.\na\t0\t1\tx\t5\t\n";
+    static const char *const strands[] = {NULL, NULL, "-", "+", ".", NULL};
+    bed_reader *bed;
+    struct bed_interval interval;
+    struct ldar_error error;
+    assert_ok(bed_open(file_write_text("strands", text), &bed, &error), &error);
+    for (size_t i = 0; i < sizeof strands / sizeof *strands; ++i) {
+        assert_ok(bed_next(bed, &interval, &error), &error);
+        assert_int_equal(interval.strand != NULL, strands[i] != NULL);
+        if (strands[i]) {
+            assert_string_equal(interval.strand, strands[i]);
+        }
+    }
+    bed_close(bed);
+}
+
 /* The fourth column, where there is one. */
 static void test_labels(void **state)
 {
@@ -151,11 +172,8 @@ static void test_blocks(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_forms),
-        cmocka_unit_test(test_labels),
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_nul_and_length),
-        cmocka_unit_test(test_blocks),
+        cmocka_unit_test(test_forms),    cmocka_unit_test(test_labels),         cmocka_unit_test(test_strands),
+        cmocka_unit_test(test_refusals), cmocka_unit_test(test_nul_and_length), cmocka_unit_test(test_blocks),
     };
     return cmocka_run_group_tests_name("formats.bed", tests, folder_make, folder_remove);
 }

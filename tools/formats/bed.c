@@ -173,6 +173,8 @@ static enum ldar_status parse_line(bed_reader *bed, struct bed_interval *interva
     }
     interval->name = name;
     interval->label = take_column(&rest, separators);
+    (void)take_column(&rest, separators); /* the score */
+    interval->strand = take_column(&rest, separators);
     interval->line = bed->line;
     return status;
 }
