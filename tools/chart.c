@@ -174,7 +174,8 @@ static enum ldar_status draw_title(output *page, const char *title, const struct
 {
     const int both = marks && marks->count > 0;
     enum ldar_status status = output_print(
-        page, error, "<svg viewBox=\"0 0 %.0f %.0f\" role=\"img\">\n<text class=\"title\" x=\"%.0f\" y=\"18\">%s",
+        page, error,
+        "<svg class=\"chart\" viewBox=\"0 0 %.0f %.0f\" role=\"img\">\n<text class=\"title\" x=\"%.0f\" y=\"18\">%s",
         width, height, left, title);
     if (status == LDAR_OK && both)
         status = output_print(page, error, ": <tspan class=\"line\">%s</tspan>, <tspan class=\"marks\">%s</tspan>",

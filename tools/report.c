@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "report.h"
 #include "chart.h"
+#include "page.h"
 
 #include "formats/members.h"
-
-#include <ldar/version.h>
 
 #include <errno.h>
 #include <math.h>
@@ -65,47 +64,6 @@ static enum ldar_status read_log(struct history *history, const char *path, stru
 }
 
 /* ---- the page ---- */
-
-static const char head[] =
-    "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-    "<meta name=\"viewport\" content=\"width=device-width\">\n<style>\n"
-    ":root { --ink: #1a1c1e; --faint: #6b7278; --rule: #e3e6e8; --paper: #fff; --first: #0b6e99; --second: #d9480f }\n"
-    "@media (prefers-color-scheme: dark) {\n"
-    " :root { --ink: #e8eaec; --faint: #9aa1a8; --rule: #33383d; --paper: #16181a; --first: #5cb8e0; --second: #ff9d66 "
-    "}\n"
-    "}\n"
-    "body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 2rem auto;\n"
-    " max-width: 760px; padding: 0 1rem }\n"
-    "h1 { font-size: 1.4rem; margin: 0 } code { color: var(--faint); overflow-wrap: anywhere }\n"
-    "table { border-collapse: collapse; margin: 1.2rem 0 } td { padding: 0.15rem 1.5rem 0.15rem 0 }\n"
-    "td + td { font-variant-numeric: tabular-nums } svg { display: block; width: 100%; margin: 1.2rem 0 }\n"
-    "svg text { font: 12px system-ui, sans-serif; fill: var(--faint) }\n"
-    "svg text.title { font-size: 14px; fill: var(--ink) }\n"
-    "path { fill: none; stroke-linejoin: round } path.grid { stroke: var(--rule) }\n"
-    "path.line { stroke: var(--first); stroke-width: 1.5 } path.band { fill: var(--first); opacity: 0.15 }\n"
-    "path.marks { stroke: var(--second); stroke-width: 1.5 } circle.marks { fill: var(--second) }\n"
-    "tspan.line { fill: var(--first) } tspan.marks { fill: var(--second) }\n"
-    "</style>\n";
-
-static enum ldar_status write_escaped(output *page, const char *text, struct ldar_error *error)
-{
-    enum ldar_status status = LDAR_OK;
-    for (; *text && status == LDAR_OK; text++) {
-        const char *escape = *text == '<' ? "&lt;" : *text == '>' ? "&gt;" : *text == '&' ? "&amp;" : NULL;
-        status = escape ? output_write(page, escape, strlen(escape), error) : output_write(page, text, 1, error);
-    }
-    return status;
-}
-
-static enum ldar_status write_head(output *page, const char *title, const char *command, struct ldar_error *error)
-{
-    enum ldar_status status = output_write(page, head, strlen(head), error);
-    const char *const parts[] = {"<title>", title,    "</title>\n</head>\n<body>\n<h1>", title, "</h1>\n<code>",
-                                 command,   "</code>"};
-    for (size_t i = 0; i < sizeof parts / sizeof *parts && status == LDAR_OK; i++)
-        status = i % 2 ? write_escaped(page, parts[i], error) : output_write(page, parts[i], strlen(parts[i]), error);
-    return status;
-}
 
 static double last_of(const struct curve *curve)
 {
@@ -182,12 +140,12 @@ static enum ldar_status write_charts(output *page, const struct history *history
 static enum ldar_status write_page(output *page, const struct history *history, const char *title, const char *command,
                                    double steps, struct ldar_error *error)
 {
-    enum ldar_status status = write_head(page, title, command, error);
+    enum ldar_status status = page_begin(page, title, command, error);
     if (status == LDAR_OK)
         status = write_table(page, history, steps, error);
     if (status == LDAR_OK)
         status = write_charts(page, history, steps, error);
-    return status == LDAR_OK ? output_print(page, error, "<p>ldar %s</p>\n</body>\n</html>\n", ldar_version()) : status;
+    return status == LDAR_OK ? page_end(page, error) : status;
 }
 
 enum ldar_status report_write(const char *log, const char *path, const char *title, const char *command,

@@ -104,9 +104,9 @@ char *provenance_line(const struct provenance *provenance)
 
 /* ---- JSON ---- */
 
-/* Bytes of the UTF-8 sequence at `text`, as RFC 3629 allows it; 0 when it is none. A NUL ends any. */
-static size_t utf8_length(const unsigned char *text)
+size_t utf8_length(const char *bytes)
 {
+    const unsigned char *text = (const unsigned char *)bytes;
     const unsigned char lead = text[0];
     const size_t length = lead < 0x80 ? 1 : lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : lead < 0xf5 ? 4 : 0;
     for (size_t i = 1; i < length; ++i) {
@@ -125,7 +125,7 @@ static void append_json(struct text *text, const char *string)
     const unsigned char *at = (const unsigned char *)string;
     append(text, "\"", 1);
     while (*at) {
-        const size_t length = utf8_length(at);
+        const size_t length = utf8_length((const char *)at);
         char escape[8];
         if (length == 0) {
             append_string(text, "\\ufffd");

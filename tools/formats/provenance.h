@@ -4,6 +4,8 @@
 
 #include "output.h"
 
+#include <stddef.h>
+
 /* What made an output. The strings are borrowed. */
 struct provenance {
     const char *version; /* of ldar: ldar_version() */
@@ -37,6 +39,9 @@ char *provenance_json(const struct provenance *provenance);
  * so that whatever a file calls its records, the result is JSON. The caller frees it; NULL without memory.
  */
 char *quote_json(const char *text);
+
+/* Bytes of the UTF-8 character that `text` begins with, as RFC 3629 allows it; 0 when it is none. A NUL ends any. */
+size_t utf8_length(const char *text);
 
 /*
  * PATH.json, an object that holds the provenance alone, beside a binary output at `path`: written, and to be
