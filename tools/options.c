@@ -27,7 +27,9 @@ const struct option option_seed = {
     .argument = "N",
     .place = offsetof(struct common, seed),
     .initial = "0",
-    .help = "Seed of random numbers. Computing with a model draws none; new weights and the sequences of bench do.",
+    .help = "Seed of random numbers. Computing with a model draws none; new weights, the sequences of bench and the "
+            "background of "
+            "profile do.",
 };
 
 const struct option option_threads = {

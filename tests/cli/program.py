@@ -32,7 +32,8 @@ for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
     if signal.getsignal(number) == signal.SIG_IGN:
         signal.signal(number, signal.SIG_DFL)
 
-COMMANDS = ["init", "convert", "info", "verify", "embed", "logits", "segment", "pretrain", "evaluate", "bench"]
+COMMANDS = ["init", "convert", "info", "verify", "embed", "logits", "segment", "profile", "pretrain", "evaluate"]
+COMMANDS += ["bench"]
 
 
 def environment(**changes):
