@@ -41,6 +41,12 @@ LDAR_API uint64_t ldar_file_length(const ldar_file *file);
  */
 LDAR_API const char *ldar_file_temporary(const ldar_file *file);
 
+/*
+ * Brings what was written to the disk, where it still bears the temporary name: what may fail for want of room fails
+ * here. So several files can be committed together, once all of them are synced.
+ */
+LDAR_API LDAR_MUST_USE enum ldar_status ldar_file_sync(ldar_file *file, struct ldar_error *error);
+
 /* Both end the life of `file`, whatever they return. After a failed commit nothing bears the temporary name. */
 LDAR_API LDAR_MUST_USE enum ldar_status ldar_file_commit(ldar_file *file, struct ldar_error *error);
 /* Removes the temporary file. Does nothing for NULL. */

@@ -238,6 +238,15 @@ static enum ldar_status publish(struct ldar_file *file, struct ldar_error *error
     return sync_descriptor(file->folder) ? fail(file, "sync its folder", error) : LDAR_OK;
 }
 
+enum ldar_status ldar_file_sync(ldar_file *file, struct ldar_error *error)
+{
+    const enum ldar_status status = flush(file, error);
+    if (!status && file->temporary && sync_descriptor(file->descriptor)) {
+        return fail(file, "sync", error);
+    }
+    return status;
+}
+
 enum ldar_status ldar_file_commit(ldar_file *file, struct ldar_error *error)
 {
     enum ldar_status status = flush(file, error);

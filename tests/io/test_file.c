@@ -54,6 +54,30 @@ static void test_commit(void **state)
     expect_contents(path, "onE two!");
 }
 
+/* What is synced is whole under its temporary name, and may still be committed or abandoned, or grow. */
+static void test_sync(void **state)
+{
+    const char *path = scratch("synced");
+    struct ldar_error error;
+    (void)state;
+    ldar_file *file = create(path);
+    put(file, "one ");
+    assert_int_equal(ldar_file_sync(file, &error), LDAR_OK);
+    expect_contents(ldar_file_temporary(file), "one ");
+    assert_int_not_equal(access(path, F_OK), 0);
+    put(file, "two");
+    assert_int_equal(ldar_file_sync(file, &error), LDAR_OK);
+    assert_int_equal(ldar_file_commit(file, &error), LDAR_OK);
+    expect_contents(path, "one two");
+    size_t before = count_files(scratch_folder());
+    file = create(path);
+    put(file, "other");
+    assert_int_equal(ldar_file_sync(file, &error), LDAR_OK);
+    ldar_file_abandon(file);
+    expect_contents(path, "one two");
+    assert_int_equal(count_files(scratch_folder()), before);
+}
+
 static void test_abandon(void **state)
 {
     const char *path = scratch("abandoned");
@@ -176,8 +200,9 @@ static void test_temporary(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_commit), cmocka_unit_test(test_abandon), cmocka_unit_test(test_pieces),
-        cmocka_unit_test(test_places), cmocka_unit_test(test_two),     cmocka_unit_test(test_temporary),
+        cmocka_unit_test(test_commit),    cmocka_unit_test(test_sync),   cmocka_unit_test(test_abandon),
+        cmocka_unit_test(test_pieces),    cmocka_unit_test(test_places), cmocka_unit_test(test_two),
+        cmocka_unit_test(test_temporary),
     };
     return cmocka_run_group_tests_name("io.file", tests, NULL, NULL);
 }

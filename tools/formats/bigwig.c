@@ -123,6 +123,7 @@ struct bigwig {
     struct zoom *zoom; /* (zoom_count) */
     size_t zoom_count;
     uint64_t names_offset, data_offset, index_offset;
+    bool finished;
     uint8_t plain[BLOCK_BYTES];
     uint8_t *packed; /* (packed_bytes) */
     size_t packed_bytes;
@@ -681,9 +682,16 @@ static enum ldar_status complete(bigwig *bigwig, struct ldar_error *error)
     return status ? status : write_header(bigwig, true, error);
 }
 
+enum ldar_status bigwig_finish(bigwig *bigwig, struct ldar_error *error)
+{
+    const enum ldar_status status = complete(bigwig, error);
+    bigwig->finished = true;
+    return status ? status : output_sync(bigwig->output, error);
+}
+
 enum ldar_status bigwig_commit(bigwig *bigwig, struct ldar_error *error)
 {
-    enum ldar_status status = complete(bigwig, error);
+    enum ldar_status status = bigwig->finished ? LDAR_OK : complete(bigwig, error);
     if (!status) {
         status = output_commit(bigwig->output, error);
         bigwig->output = NULL;

@@ -30,6 +30,12 @@ LDAR_MUST_USE enum ldar_status bigwig_seek(bigwig *bigwig, const char *name, uin
 LDAR_MUST_USE enum ldar_status bigwig_write(bigwig *bigwig, const float *values, size_t count,
                                             struct ldar_error *error);
 
+/*
+ * Writes all that is still to be written, so that a commit has only to give the file its name: for several files that
+ * are committed together. Only bigwig_commit or bigwig_abandon may follow.
+ */
+LDAR_MUST_USE enum ldar_status bigwig_finish(bigwig *bigwig, struct ldar_error *error);
+
 /* Both free `bigwig`, whatever comes of it. */
 LDAR_MUST_USE enum ldar_status bigwig_commit(bigwig *bigwig, struct ldar_error *error);
 void bigwig_abandon(bigwig *bigwig); /* does nothing for NULL */

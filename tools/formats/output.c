@@ -161,6 +161,11 @@ char *output_neighbour(const char *path)
     return neighbour ? strcat(strcpy(neighbour, path), suffix) : NULL;
 }
 
+enum ldar_status output_sync(output *output, struct ldar_error *error)
+{
+    return output->file ? ldar_file_sync(output->file, error) : flush(output, error);
+}
+
 enum ldar_status output_commit(output *output, struct ldar_error *error)
 {
     const enum ldar_status status = output->file ? ldar_file_commit(output->file, error) : flush(output, error);

@@ -39,6 +39,9 @@ bool output_has_neighbour(const char *path);
 /* PATH.json; the caller frees it. NULL without memory. */
 char *output_neighbour(const char *path);
 
+/* All that was written so far to the disk: before several outputs are committed together. */
+LDAR_MUST_USE enum ldar_status output_sync(output *output, struct ldar_error *error);
+
 /* Both free `output`, whatever comes of it. What was sent to standard output stays sent. */
 LDAR_MUST_USE enum ldar_status output_commit(output *output, struct ldar_error *error);
 void output_abandon(output *output); /* does nothing for NULL */
