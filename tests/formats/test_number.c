@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static void check_number(uint64_t value)
@@ -79,8 +80,42 @@ static void test_floats(void **state)
     }
 }
 
+static void check_decimal(double value, int decimals, const char *expected)
+{
+    char text[NUMBER_CHARACTERS + 1];
+    *put_decimal(text, value, decimals) = '\0';
+    assert_string_equal(text, expected);
+}
+
+static void test_decimals(void **state)
+{
+    (void)state;
+    struct random random = random_start(random_seed());
+    check_decimal(0, 4, "0.0000");
+    check_decimal(-0.00004, 4, "0.0000");
+    check_decimal(-0.00006, 4, "-0.0001");
+    check_decimal(0.125, 5, "0.12500");
+    check_decimal(0.99999951, 5, "1.00000");
+    check_decimal(-12.34567, 1, "-12.3");
+    check_decimal(999999999.5, 9, "999999999.500000000");
+    check_decimal(1e9, 4, ".");
+    check_decimal((double)INFINITY, 4, ".");
+    check_decimal((double)-INFINITY, 4, ".");
+    check_decimal((double)NAN, 4, ".");
+    for (int i = 0; i < 100000; ++i) {
+        char text[NUMBER_CHARACTERS + 1], *end;
+        const double value = random_uniform(&random, -20, 20);
+        const int decimals = 1 + (int)random_below(&random, 9);
+        *put_decimal(text, value, decimals) = '\0';
+        assert_true(fabs(strtod(text, &end) - value) < 0.500001 * pow(10, -decimals));
+        assert_int_equal(*end, '\0');
+        assert_int_equal(strlen(strchr(text, '.') + 1), decimals);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_numbers), cmocka_unit_test(test_floats)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_numbers), cmocka_unit_test(test_floats),
+                                       cmocka_unit_test(test_decimals)};
     return cmocka_run_group_tests_name("formats.number", tests, folder_make, folder_remove);
 }

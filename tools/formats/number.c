@@ -31,6 +31,29 @@ char *put_number(char *to, uint64_t value)
     return to + sizeof digits - first;
 }
 
+char *put_decimal(char *to, double value, int decimals)
+{
+    uint64_t unit = 1;
+    for (int i = 0; i < decimals; ++i) {
+        unit *= 10;
+    }
+    if (!(fabs(value) < 1e9)) {
+        *to = '.';
+        return to + 1;
+    }
+    const uint64_t scaled = (uint64_t)llrint(fabs(value) * (double)unit);
+    uint64_t fraction = scaled % unit;
+    if (value < 0 && scaled > 0) {
+        *to++ = '-';
+    }
+    to = put_number(to, scaled / unit);
+    *to = '.';
+    for (int i = decimals; i > 0; --i, fraction /= 10) {
+        to[i] = (char)('0' + fraction % 10);
+    }
+    return to + 1 + decimals;
+}
+
 /*
  * A float of [0.0001, 1) is m / 2^shift with m < 2^24 and shift <= 37, so that m * 10^decimals, with decimals <= 12, is
  * below 2^64 and is divided exactly. Nine digits leave no carry: the floats next to a power of ten are farther from it
