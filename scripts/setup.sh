@@ -10,7 +10,7 @@ case ${1:-build} in
 build) ;;
 check)
     packages="$packages binutils g++ clang libomp-dev libopenblas-dev python3-pip samtools shellcheck
-    libopenmpi-dev openmpi-bin libmpich-dev mpich tabix python3-pybigwig"
+    libopenmpi-dev openmpi-bin libmpich-dev mpich tabix python3-pybigwig python3-sklearn"
     [ "$(uname -m)" != x86_64 ] || packages="$packages gcc-aarch64-linux-gnu qemu-user"
     ;;
 *)
