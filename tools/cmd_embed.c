@@ -42,8 +42,9 @@ static const struct option pool_option = {
     .help = "A row for each nucleotide (or token), or their mean for each record.",
 };
 
-static const struct option *const options[] = {&option_model, &output_option,  &layer_option,    &pool_option,
-                                               OPTIONS_INPUT, OPTIONS_COMPUTE, OPTIONS_MESSAGES, NULL};
+static const struct option *const options[] = {&option_model,   &output_option,   &layer_option,
+                                               &pool_option,    OPTIONS_INPUT,    OPTIONS_LONG,
+                                               OPTIONS_COMPUTE, OPTIONS_MESSAGES, NULL};
 
 const struct command command_embed = {
     .name = "embed",

@@ -265,7 +265,7 @@ static enum ldar_status open_records(const struct evaluate *evaluate, struct pip
     const char *bed = evaluate->windows ? evaluate->windows : input->bed;
     char part[8];
     choice_word("all|train|valid|test", (size_t)evaluate->part, part, sizeof part);
-    *pipeline = (struct pipeline){NULL, NULL};
+    *pipeline = (struct pipeline){0};
     if (!bed && input->regions.count == 0)
         return sequences_open(evaluate->mlm, &warnings, &pipeline->source, error);
     const char *label = evaluate->part == PART_ALL ? NULL : part;

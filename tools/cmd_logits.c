@@ -16,7 +16,7 @@ static const struct option output_option = {
     .help = "The matrix (default: the standard output, which must then be a file); FILE.npy.json is written beside it.",
 };
 
-static const struct option *const options[] = {&option_model,   &output_option,   OPTIONS_INPUT,
+static const struct option *const options[] = {&option_model,   &output_option,   OPTIONS_INPUT, OPTIONS_LONG,
                                                OPTIONS_COMPUTE, OPTIONS_MESSAGES, NULL};
 
 const struct command command_logits = {

@@ -154,20 +154,34 @@ static enum ldar_status end_record(void *user, uint64_t length, struct ldar_erro
     return LDAR_OK;
 }
 
-static enum ldar_status create_files(const struct scan *scan, const struct session *session,
-                                     const struct pipeline *pipeline, scan_files **files, struct ldar_error *error)
+static enum ldar_status open_files(void *user, const struct session *session, const struct pipeline *pipeline,
+                                   struct ldar_error *error)
 {
+    struct scanner *scanner = user;
+    const struct scan *scan = scanner->scan;
     char *stem = scan->genome_name ? NULL : hub_genome(scan->input.genome);
     const struct scan_plan plan = {.prefix = scan->input.common.output,
                                    .parts = parts_of(scan),
-                                   .contigs = reference_contigs(pipeline->genome),
+                                   .contigs = pipeline->contigs,
                                    .provenance = &session->provenance,
                                    .about = about(scan),
                                    .genome = scan->genome_name ? scan->genome_name : stem};
     const enum ldar_status status =
-        plan.genome ? scan_create(&plan, files, error) : fail(error, LDAR_ERROR_MEMORY, "out of memory");
+        plan.genome ? scan_create(&plan, &scanner->files, error) : fail(error, LDAR_ERROR_MEMORY, "out of memory");
     free(stem);
     return status;
+}
+
+static enum ldar_status commit_files(void *user, struct ldar_error *error)
+{
+    const struct scanner *scanner = user;
+    return scan_commit(scanner->files, error);
+}
+
+static void abandon_files(void *user)
+{
+    const struct scanner *scanner = user;
+    scan_abandon(scanner->files);
 }
 
 /*
@@ -192,41 +206,37 @@ static enum ldar_status create_marginals(const struct scan *scan, const struct s
     return status == LDAR_OK ? marginals_create(session->context, batch, out, error) : status;
 }
 
-static enum ldar_status scan_genome(const struct scan *scan, const struct session *session,
-                                    const struct pipeline *pipeline, struct scanner *scanner, struct ldar_error *error)
+static enum ldar_status scan_genome(const struct scan *scan, const struct session *session, struct pipeline *pipeline,
+                                    struct ldar_error *error)
 {
     const unsigned wanted = parts_of(scan);
-    const unsigned wishes =
-        (wanted & SCAN_OF_MARGINALS ? PIPELINE_MARGINALS : 0) | (wanted & SCAN_BOUNDARY ? PIPELINE_BOUNDARY : 0);
-    const struct consumer consumer = {.user = scanner,
+    const unsigned wishes = PIPELINE_CONTIGS | (wanted & SCAN_OF_MARGINALS ? PIPELINE_MARGINALS | PIPELINE_LETTERS : 0)
+                            | (wanted & SCAN_BOUNDARY ? PIPELINE_BOUNDARY : 0);
+    struct scanner scanner = {.scan = scan};
+    const struct consumer consumer = {.user = &scanner,
+                                      .open = open_files,
                                       .begin = begin_record,
                                       .rows = take_rows,
                                       .end = end_record,
+                                      .commit = commit_files,
+                                      .abandon = abandon_files,
                                       .compute = wanted & SCAN_OF_MARGINALS ? compute : NULL};
-    enum ldar_status status = create_marginals(scan, session, &scanner->marginals, error);
-    if (status == LDAR_OK)
-        status = create_files(scan, session, pipeline, &scanner->files, error);
+    enum ldar_status status = LDAR_OK;
+    if (!scan->input.common.replay)
+        status = create_marginals(scan, session, &scanner.marginals, error);
     if (status == LDAR_OK)
         status = pipeline_run(&scan->input, session, pipeline, wishes, &consumer, error);
-    if (status == LDAR_OK) {
-        status = scan_commit(scanner->files, error);
-        scanner->files = NULL;
-    }
+    marginals_destroy(scanner.marginals);
     return status;
 }
 
 static enum ldar_status write_scan(const struct scan *scan, const struct session *session, struct ldar_error *error)
 {
     struct pipeline pipeline;
-    struct scanner scanner = {.scan = scan};
     enum ldar_status status = pipeline_open(&scan->input, &pipeline, error);
     if (status != LDAR_OK)
         return status;
-    regions_merge(pipeline.source);
-    regions_widen(pipeline.source, scan->flank);
-    status = scan_genome(scan, session, &pipeline, &scanner, error);
-    scan_abandon(scanner.files);
-    marginals_destroy(scanner.marginals);
+    status = scan_genome(scan, session, &pipeline, error);
     pipeline_close(&pipeline);
     return status;
 }
@@ -253,10 +263,12 @@ static enum exit_status check(const struct scan *scan)
 
 static enum exit_status run(void *settings)
 {
-    const struct scan *scan = settings;
+    struct scan *scan = settings;
     struct session session;
     struct ldar_error error;
     enum exit_status status = check(scan);
+    scan->input.in_order = 1;
+    scan->input.flank = scan->flank;
     if (status == EXIT_DONE)
         status = session_open(&scan->input.common, &session);
     if (status != EXIT_DONE)
@@ -327,9 +339,9 @@ static const struct option genome_name_option = {
         "ending).",
 };
 
-static const struct option *const options[] = {&option_model,   &output_option,   &mode_option,  &strands_option,
-                                               &tracks_option,  &flank_option,    OPTIONS_INPUT, &genome_name_option,
-                                               OPTIONS_COMPUTE, OPTIONS_MESSAGES, NULL};
+static const struct option *const options[] = {&option_model,  &output_option,  &mode_option,     &strands_option,
+                                               &tracks_option, &flank_option,   OPTIONS_INPUT,    &genome_name_option,
+                                               OPTIONS_LONG,   OPTIONS_COMPUTE, OPTIONS_MESSAGES, NULL};
 
 const struct command command_scan = {
     .name = "scan",

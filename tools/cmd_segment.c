@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "commands.h"
-#include "message.h"
 #include "pipeline.h"
 
 #include "formats/tracks.h"
@@ -10,73 +9,67 @@ struct segment {
     int format; /* enum track_format */
 };
 
+/* A track in the making. */
+struct tracking {
+    const struct segment *segment;
+    track *out;
+};
+
+static enum ldar_status open_track(void *user, const struct session *session, const struct pipeline *pipeline,
+                                   struct ldar_error *error)
+{
+    struct tracking *tracking = user;
+    const struct common *common = &tracking->segment->input.common;
+    return track_create(common->output ? common->output : "-", (enum track_format)tracking->segment->format,
+                        pipeline->contigs, &session->provenance, &tracking->out, error);
+}
+
 static enum ldar_status begin_record(void *user, const struct record *record, struct ldar_error *error)
 {
-    return track_record(user, record->name, record->start, error);
+    const struct tracking *tracking = user;
+    return track_record(tracking->out, record->name, record->start, error);
 }
 
 static enum ldar_status take_rows(void *user, const struct pipeline_rows *rows, struct ldar_error *error)
 {
-    return track_write(user, rows->prob, rows->boundary, rows->count, error);
+    const struct tracking *tracking = user;
+    return track_write(tracking->out, rows->prob, rows->boundary, rows->count, error);
 }
 
 static enum ldar_status end_record(void *user, uint64_t length, struct ldar_error *error)
 {
+    const struct tracking *tracking = user;
     (void)length;
-    return track_record_end(user, error);
+    return track_record_end(tracking->out, error);
 }
 
-static enum ldar_status create_track(const struct segment *segment, const struct session *session,
-                                     const struct pipeline *pipeline, track **out, struct ldar_error *error)
+static enum ldar_status commit_track(void *user, struct ldar_error *error)
 {
-    const struct common *common = &segment->input.common;
-    const char *path = common->output ? common->output : "-";
-    struct contigs scanned = {0};
-    const struct contigs *contigs = pipeline->genome ? reference_contigs(pipeline->genome) : &scanned;
-    enum ldar_status status = LDAR_OK;
-    if (segment->format == TRACK_BIGWIG && !pipeline->genome)
-        status = contigs_scan(common->files[0], &scanned, error);
-    if (status == LDAR_OK)
-        status = track_create(path, (enum track_format)segment->format, contigs, &session->provenance, out, error);
-    contigs_free(&scanned);
-    return status;
+    const struct tracking *tracking = user;
+    return track_commit(tracking->out, error);
 }
 
-static enum ldar_status write_track(const struct segment *segment, const struct session *session,
-                                    struct ldar_error *error)
+static void abandon_track(void *user)
 {
-    struct pipeline pipeline;
-    track *out = NULL;
-    enum ldar_status status = pipeline_open(&segment->input, &pipeline, error);
-    if (status != LDAR_OK)
-        return status;
-    status = create_track(segment, session, &pipeline, &out, error);
-    if (status == LDAR_OK) {
-        struct consumer consumer = {.user = out, .begin = begin_record, .rows = take_rows, .end = end_record};
-        status = pipeline_run(&segment->input, session, &pipeline, PIPELINE_BOUNDARY, &consumer, error);
-        if (status == LDAR_OK)
-            status = track_commit(out, error);
-        else
-            track_abandon(out);
-    }
-    pipeline_close(&pipeline);
-    return status;
+    const struct tracking *tracking = user;
+    track_abandon(tracking->out);
 }
 
 static enum exit_status run(void *settings)
 {
     const struct segment *segment = settings;
-    struct session session;
-    struct ldar_error error;
-    enum exit_status status = pipeline_check(&segment->input);
-    if (status == EXIT_DONE)
-        status = session_open(&segment->input.common, &session);
-    if (status != EXIT_DONE)
-        return status;
-    if (write_track(segment, &session, &error) != LDAR_OK)
-        status = failed(&error);
-    session_close(&session);
-    return status;
+    struct tracking tracking = {segment, NULL};
+    const struct consumer consumer = {
+        .user = &tracking,
+        .open = open_track,
+        .begin = begin_record,
+        .rows = take_rows,
+        .end = end_record,
+        .commit = commit_track,
+        .abandon = abandon_track,
+    };
+    const unsigned contigs = segment->format == TRACK_BIGWIG ? PIPELINE_CONTIGS : 0;
+    return pipeline_command(&segment->input, PIPELINE_BOUNDARY | contigs, &consumer);
 }
 
 static const struct option output_option = {
@@ -98,8 +91,8 @@ static const struct option format_option = {
     .help = "Tokens as BED, or the boundary probability of each base as bedGraph or bigWig.",
 };
 
-static const struct option *const options[] = {
-    &option_model, &output_option, &format_option, OPTIONS_INPUT, OPTIONS_COMPUTE, OPTIONS_MESSAGES, NULL};
+static const struct option *const options[] = {&option_model, &output_option,  &format_option,   OPTIONS_INPUT,
+                                               OPTIONS_LONG,  OPTIONS_COMPUTE, OPTIONS_MESSAGES, NULL};
 
 const struct command command_segment = {
     .name = "segment",

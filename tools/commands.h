@@ -14,8 +14,12 @@ extern const struct command command_logits;
 extern const struct command command_segment;
 extern const struct command command_scan;
 extern const struct command command_profile;
+extern const struct command command_merge;
 extern const struct command command_pretrain;
 extern const struct command command_evaluate;
 extern const struct command command_bench;
+
+/* The command of that name, or NULL. */
+const struct command *command_named(const char *name);
 
 #endif

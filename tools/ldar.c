@@ -13,10 +13,20 @@
 #include <string.h>
 
 static const struct command *const commands[] = {
-    &command_init,    &command_convert, &command_info,    &command_verify,   &command_embed,    &command_logits,
-    &command_segment, &command_scan,    &command_profile, &command_pretrain, &command_evaluate, &command_bench};
+    &command_init,     &command_convert,  &command_info,  &command_verify,  &command_embed,
+    &command_logits,   &command_segment,  &command_scan,  &command_profile, &command_merge,
+    &command_pretrain, &command_evaluate, &command_bench,
+};
 
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
+
+const struct command *command_named(const char *name)
+{
+    for (size_t i = 0; i < COMMANDS; i++)
+        if (strcmp(name, commands[i]->name) == 0)
+            return commands[i];
+    return NULL;
+}
 
 static void print_usage(FILE *out)
 {
@@ -131,10 +141,8 @@ static enum exit_status run(int argc, char **argv)
     }
     if (strcmp(argv[1], "--man-pages") == 0 && argc == 3)
         return write_manual(argv[2], commands, COMMANDS);
-    for (size_t i = 0; i < COMMANDS; i++)
-        if (strcmp(argv[1], commands[i]->name) == 0)
-            return run_command(commands[i], argc, argv);
-    return unknown_command(argv[1]);
+    const struct command *command = command_named(argv[1]);
+    return command ? run_command(command, argc, argv) : unknown_command(argv[1]);
 }
 
 int main(int argc, char **argv)

@@ -7,18 +7,39 @@
 #include <stdlib.h>
 
 struct matrix {
+    const char *path;
     enum matrix_layer layer;
+    int pooled;
     size_t width;
     npy *out;
-    double *sum; /* (width), or NULL: not pooled */
+    double *sum; /* (width), of a record so far; where pooled */
     float *mean; /* (width) */
     uint64_t rows;
 };
 
+static enum ldar_status open_matrix(void *user, const struct session *session, const struct pipeline *pipeline,
+                                    struct ldar_error *error)
+{
+    struct matrix *matrix = user;
+    const size_t width = matrix->layer == MATRIX_LOGITS ? LDAR_SYMBOLS : session->info.config.stage[0].width;
+    const enum npy_rows rows = matrix->pooled                   ? NPY_ROW_PER_RECORD
+                               : matrix->layer == MATRIX_CHUNKS ? NPY_ROW_PER_TOKEN
+                                                                : NPY_ROW_PER_NUCLEOTIDE;
+    (void)pipeline;
+    matrix->width = width;
+    if (matrix->pooled) {
+        matrix->sum = calloc(width, sizeof *matrix->sum);
+        matrix->mean = calloc(width, sizeof *matrix->mean);
+        if (!matrix->sum || !matrix->mean)
+            return fail(error, LDAR_ERROR_MEMORY, "out of memory");
+    }
+    return npy_create(matrix->path, width, rows, &session->provenance, &matrix->out, error);
+}
+
 static enum ldar_status begin_record(void *user, const struct record *record, struct ldar_error *error)
 {
     struct matrix *matrix = user;
-    for (size_t i = 0; matrix->sum && i < matrix->width; i++)
+    for (size_t i = 0; matrix->pooled && i < matrix->width; i++)
         matrix->sum[i] = 0;
     matrix->rows = 0;
     return npy_record(matrix->out, record->name, record->start, error);
@@ -27,35 +48,28 @@ static enum ldar_status begin_record(void *user, const struct record *record, st
 static enum ldar_status take_rows(void *user, const struct pipeline_rows *rows, struct ldar_error *error)
 {
     struct matrix *matrix = user;
-    const float *values = rows->hidden;
-    size_t count = rows->count;
+    for (size_t i = 0; matrix->pooled && i < matrix->width; i++)
+        matrix->sum[i] += rows->sum[i];
+    matrix->rows += rows->sum_rows;
+    if (matrix->pooled)
+        return LDAR_OK;
     switch (matrix->layer) {
     case MATRIX_HIDDEN:
-        break;
+        return npy_write(matrix->out, rows->hidden, rows->count, error);
     case MATRIX_ENCODER:
-        values = rows->encoder;
-        break;
+        return npy_write(matrix->out, rows->encoder, rows->count, error);
     case MATRIX_CHUNKS:
-        values = rows->chunks;
-        count = rows->chunk_count;
-        break;
+        return npy_write(matrix->out, rows->chunks, rows->chunk_count, error);
     case MATRIX_LOGITS:
-        values = rows->logits;
-        break;
+        return npy_write(matrix->out, rows->logits, rows->count, error);
     }
-    if (!matrix->sum)
-        return npy_write(matrix->out, values, count, error);
-    for (size_t row = 0; row < count; row++)
-        for (size_t i = 0; i < matrix->width; i++)
-            matrix->sum[i] += values[row * matrix->width + i];
-    matrix->rows += count;
     return LDAR_OK;
 }
 
 static enum ldar_status end_record(void *user, uint64_t length, struct ldar_error *error)
 {
     struct matrix *matrix = user;
-    if (matrix->sum) {
+    if (matrix->pooled) {
         for (size_t i = 0; i < matrix->width; i++)
             matrix->mean[i] = matrix->rows > 0 ? (float)(matrix->sum[i] / (double)matrix->rows) : NAN;
         enum ldar_status status = npy_write(matrix->out, matrix->mean, 1, error);
@@ -76,57 +90,32 @@ static unsigned wishes_of(enum matrix_layer layer)
     return wishes[layer];
 }
 
-static enum ldar_status write_all(const struct input *input, const struct session *session, struct pipeline *pipeline,
-                                  struct matrix *matrix, struct ldar_error *error)
+static enum ldar_status commit_matrix(void *user, struct ldar_error *error)
 {
-    const char *path = input->common.output ? input->common.output : "-";
-    enum npy_rows rows = matrix->sum                      ? NPY_ROW_PER_RECORD
-                         : matrix->layer == MATRIX_CHUNKS ? NPY_ROW_PER_TOKEN
-                                                          : NPY_ROW_PER_NUCLEOTIDE;
-    enum ldar_status status = npy_create(path, matrix->width, rows, &session->provenance, &matrix->out, error);
-    if (status != LDAR_OK)
-        return status;
-    struct consumer consumer = {.user = matrix, .begin = begin_record, .rows = take_rows, .end = end_record};
-    status = pipeline_run(input, session, pipeline, wishes_of(matrix->layer), &consumer, error);
-    if (status == LDAR_OK)
-        return npy_commit(matrix->out, error);
-    npy_abandon(matrix->out);
-    return status;
+    return npy_commit(((struct matrix *)user)->out, error);
 }
 
-static enum ldar_status open_and_write(const struct input *input, const struct session *session, struct matrix *matrix,
-                                       struct ldar_error *error)
+static void abandon_matrix(void *user)
 {
-    struct pipeline pipeline;
-    enum ldar_status status = pipeline_open(input, &pipeline, error);
-    if (status != LDAR_OK)
-        return status;
-    status = write_all(input, session, &pipeline, matrix, error);
-    pipeline_close(&pipeline);
-    return status;
+    npy_abandon(((struct matrix *)user)->out);
 }
 
 enum exit_status matrix_write(const struct input *input, enum matrix_layer layer, int pooled)
 {
-    struct session session;
-    struct ldar_error error;
-    enum exit_status status = pipeline_check(input);
-    if (status == EXIT_DONE)
-        status = session_open(&input->common, &session);
-    if (status != EXIT_DONE)
-        return status;
-    struct matrix matrix = {.layer = layer};
-    matrix.width = layer == MATRIX_LOGITS ? LDAR_SYMBOLS : session.info.config.stage[0].width;
-    if (pooled) {
-        matrix.sum = malloc(matrix.width * sizeof *matrix.sum);
-        matrix.mean = malloc(matrix.width * sizeof *matrix.mean);
-    }
-    if (pooled && (!matrix.sum || !matrix.mean))
-        status = failed(&(struct ldar_error){LDAR_ERROR_MEMORY, "out of memory"});
-    else if (open_and_write(input, &session, &matrix, &error) != LDAR_OK)
-        status = failed(&error);
+    const char *path = input->common.output ? input->common.output : "-";
+    struct matrix matrix = {.path = path, .layer = layer, .pooled = pooled};
+    const struct consumer consumer = {
+        .user = &matrix,
+        .open = open_matrix,
+        .begin = begin_record,
+        .rows = take_rows,
+        .end = end_record,
+        .commit = commit_matrix,
+        .abandon = abandon_matrix,
+    };
+    const unsigned wishes = wishes_of(layer) | (pooled ? PIPELINE_SUM : 0);
+    const enum exit_status status = pipeline_command(input, wishes, &consumer);
     free(matrix.sum);
     free(matrix.mean);
-    session_close(&session);
     return status;
 }

@@ -2,6 +2,9 @@
 #include "pipeline.h"
 #include "interrupt.h"
 #include "message.h"
+#include "results.h"
+#include "survey.h"
+#include "window_result.h"
 
 #include "formats/sequences.h"
 
@@ -15,8 +18,6 @@
  * thread leave little of a step to wait for, and are a small part of a full window's memory.
  */
 enum { BATCH_NUCLEOTIDES = 16384, BATCH_OF_THREAD = 2048 };
-
-enum { BASES = 4 }; /* A, C, G, T */
 
 /* ---- input ---- */
 
@@ -88,6 +89,8 @@ static int same_file(const char *a, const char *b)
 enum exit_status pipeline_check(const struct input *input)
 {
     const struct common *common = &input->common;
+    if (common->replay)
+        return EXIT_DONE;
     if (!input->genome && (input->regions.count > 0 || input->bed)) {
         say_error("options -r and -R need the genome that they are regions of: -f REF.fa");
         return EXIT_USAGE;
@@ -116,7 +119,7 @@ enum exit_status pipeline_check(const struct input *input)
                   (unsigned long long)input->window);
         return EXIT_USAGE;
     }
-    return EXIT_DONE;
+    return shards_check(common, input->genome ? NULL : common->files[0]);
 }
 
 static void warn(void *user, const char *message)
@@ -125,22 +128,36 @@ static void warn(void *user, const char *message)
     say_warning("%s", message);
 }
 
+/* The records; `genome` is open where there is one. */
+static enum ldar_status open_source(const struct input *input, reference *genome, const struct warnings *warnings,
+                                    source **source, struct ldar_error *error)
+{
+    if (!genome)
+        return sequences_open(input->common.files[0], warnings, source, error);
+    enum ldar_status status = input->bed ? regions_from_bed(genome, input->bed, source, error)
+                              : input->regions.count > 0
+                                  ? regions_parse(genome, input->regions.item, input->regions.count, source, error)
+                                  : regions_all(genome, source, error);
+    if (status == LDAR_OK && input->in_order)
+        regions_merge(*source);
+    if (status == LDAR_OK && input->flank > 0)
+        regions_widen(*source, input->flank);
+    return status;
+}
+
 enum ldar_status pipeline_open(const struct input *input, struct pipeline *pipeline, struct ldar_error *error)
 {
     static const struct warnings warnings = {warn, NULL};
-    *pipeline = (struct pipeline){NULL, NULL};
-    if (!input->genome)
-        return sequences_open(input->common.files[0], &warnings, &pipeline->source, error);
-    interrupt_watch(input->genome);
-    enum ldar_status status = reference_open(input->genome, &warnings, &pipeline->genome, error);
-    if (status != LDAR_OK)
-        return status;
-    if (input->bed)
-        status = regions_from_bed(pipeline->genome, input->bed, &pipeline->source, error);
-    else if (input->regions.count > 0)
-        status = regions_parse(pipeline->genome, input->regions.item, input->regions.count, &pipeline->source, error);
-    else
-        status = regions_all(pipeline->genome, &pipeline->source, error);
+    *pipeline = (struct pipeline){0};
+    if (input->common.replay)
+        return LDAR_OK;
+    enum ldar_status status = LDAR_OK;
+    if (input->genome) {
+        interrupt_watch(input->genome);
+        status = reference_open(input->genome, &warnings, &pipeline->genome, error);
+    }
+    if (status == LDAR_OK)
+        status = open_source(input, pipeline->genome, &warnings, &pipeline->source, error);
     if (status != LDAR_OK)
         pipeline_close(pipeline);
     return status;
@@ -150,7 +167,8 @@ void pipeline_close(struct pipeline *pipeline)
 {
     source_destroy(pipeline->source);
     reference_close(pipeline->genome);
-    *pipeline = (struct pipeline){NULL, NULL};
+    contigs_free(&pipeline->listed);
+    *pipeline = (struct pipeline){0};
 }
 
 /* ---- room for results ---- */
@@ -171,7 +189,7 @@ static size_t row_floats(unsigned wishes, size_t width)
     floats += wishes & PIPELINE_ENCODER ? width : 0;
     floats += wishes & PIPELINE_CHUNKS ? width : 0;
     floats += wishes & PIPELINE_BOUNDARY ? 1 : 0;
-    floats += wishes & PIPELINE_MARGINALS ? BASES : 0;
+    floats += wishes & PIPELINE_MARGINALS ? PIPELINE_BASES : 0;
     return floats;
 }
 
@@ -207,7 +225,7 @@ static enum ldar_status room_reserve(struct room *room, const struct ldar_batch 
     o->boundary = room_for(wishes & PIPELINE_BOUNDARY, count, 1);
     o->chunks = room_for(wishes & PIPELINE_CHUNKS, count, width * sizeof(float));
     o->chunk_offsets = room_for(wishes & PIPELINE_CHUNKS, sequences + 1, sizeof(size_t));
-    room->log_p = room_for(wishes & PIPELINE_MARGINALS, count, BASES * sizeof(float));
+    room->log_p = room_for(wishes & PIPELINE_MARGINALS, count, PIPELINE_BASES * sizeof(float));
     if ((!o->logits && wishes & PIPELINE_LOGITS) || (!o->hidden && wishes & PIPELINE_HIDDEN)
         || (!o->encoder && wishes & PIPELINE_ENCODER) || ((!o->prob || !o->boundary) && wishes & PIPELINE_BOUNDARY)
         || ((!o->chunks || !o->chunk_offsets) && wishes & PIPELINE_CHUNKS)
@@ -282,6 +300,22 @@ static size_t count_boundaries(const uint8_t *boundary, size_t begin, size_t end
     return count;
 }
 
+/* What is summed, in its place: rows of `width` floats. */
+static struct pipeline_rows summed(struct pipeline_rows rows, size_t width, double *sum)
+{
+    const float *values = rows.logits ? rows.logits : rows.hidden ? rows.hidden : rows.encoder;
+    rows.sum_rows = values ? rows.count : rows.chunk_count;
+    values = values ? values : rows.chunks;
+    for (size_t i = 0; i < width; i++)
+        sum[i] = 0;
+    for (size_t row = 0; row < rows.sum_rows; row++)
+        for (size_t i = 0; i < width; i++)
+            sum[i] += values[row * width + i];
+    rows.logits = rows.hidden = rows.encoder = rows.chunks = NULL;
+    rows.sum = sum;
+    return rows;
+}
+
 /* The owned rows of a window, the s-th sequence of its batch. */
 static struct pipeline_rows owned_rows(const struct room *room, const struct window_batch *batch, size_t s)
 {
@@ -294,40 +328,13 @@ static struct pipeline_rows owned_rows(const struct room *room, const struct win
     rows.encoder = o->encoder ? o->encoder + first * room->width : NULL;
     rows.prob = o->prob ? o->prob + first : NULL;
     rows.boundary = o->boundary ? o->boundary + first : NULL;
-    rows.log_p = room->log_p ? room->log_p + first * BASES : NULL;
+    rows.log_p = room->log_p ? room->log_p + first * PIPELINE_BASES : NULL;
     if (o->chunks) {
         size_t chunk = o->chunk_offsets[s] + count_boundaries(o->boundary, begin, first);
         rows.chunks = o->chunks + chunk * room->width;
         rows.chunk_count = count_boundaries(o->boundary, first, end);
     }
     return rows;
-}
-
-static enum ldar_status hand_over(const struct room *room, const struct window_batch *batch,
-                                  const struct consumer *consumer, struct ldar_error *error)
-{
-    for (size_t s = 0; s < batch->input.sequences; s++) {
-        const struct window *window = &batch->windows[s];
-        enum ldar_status status = window->first ? consumer->begin(consumer->user, &window->record, error) : LDAR_OK;
-        if (status == LDAR_OK && window->owned_end > window->owned_begin) {
-            struct pipeline_rows rows = owned_rows(room, batch, s);
-            status = consumer->rows(consumer->user, &rows, error);
-        }
-        if (status == LDAR_OK && window->last)
-            status = consumer->end(consumer->user, window->record.length, error);
-        if (status != LDAR_OK)
-            return status;
-    }
-    return LDAR_OK;
-}
-
-/* Of the whole input, of which more is read than computed; negative when its end is not known. */
-static double fraction_done(const source *source, double nucleotides)
-{
-    struct source_progress progress = source_progress(source);
-    if (progress.total == 0 || progress.nucleotides == 0)
-        return -1;
-    return nucleotides / (double)progress.nucleotides * (double)progress.done / (double)progress.total;
 }
 
 /* A batch on its way. Two take turns: while one is computed, the other is handed over and the one after it cut. */
@@ -340,13 +347,56 @@ struct slot {
 struct files {
     const struct pipeline *pipeline;
     const struct consumer *consumer;
+    struct window_shape shape;
+    double *sum; /* (shape.sum_width) */
+    struct blob blob;
+    results *results;
     window_cutter *cutter;
     struct slot *slot; /* the batch before, to be handed over; then the batch after */
-    double done;       /* nucleotides handed over */
+    double total;      /* nucleotides to be handed over; 0: not known */
+    double done;       /* handed over */
     double seconds;    /* that reading and writing took */
     enum ldar_status over, cut;
     struct ldar_error over_error, cut_error;
 };
+
+/* Of the whole input, of which more is read than computed; negative when its end is not known. */
+static double fraction_done(const struct files *files)
+{
+    if (files->total > 0)
+        return files->done / files->total;
+    struct source_progress progress = source_progress(files->pipeline->source);
+    if (progress.total == 0 || progress.nucleotides == 0)
+        return -1;
+    return files->done / (double)progress.nucleotides * (double)progress.done / (double)progress.total;
+}
+
+/* To the consumer, or to where results are kept for it. */
+static enum ldar_status hand_over_window(struct files *files, const struct window_result *result,
+                                         struct ldar_error *error)
+{
+    if (results_at_once(files->results))
+        return window_result_hand_over(result, files->consumer, error);
+    const enum ldar_status status = window_result_write(result, &files->shape, &files->blob, error);
+    return status == LDAR_OK ? results_put(files->results, files->blob.bytes, files->blob.length, error) : status;
+}
+
+static enum ldar_status hand_over(struct files *files, const struct slot *slot, struct ldar_error *error)
+{
+    const struct window_batch *batch = &slot->batch;
+    enum ldar_status status = LDAR_OK;
+    for (size_t s = 0; s < batch->input.sequences && status == LDAR_OK; s++) {
+        const struct window *window = &batch->windows[s];
+        struct window_result result = {window->record, window->first, window->last, {0}};
+        if (window->owned_end > window->owned_begin)
+            result.rows = owned_rows(&slot->room, batch, s);
+        if (result.rows.count > 0 && files->shape.wishes & PIPELINE_SUM)
+            result.rows = summed(result.rows, files->shape.sum_width, files->sum);
+        status = hand_over_window(files, &result, error);
+        files->done += (double)result.rows.count;
+    }
+    return status;
+}
 
 static enum ldar_status cut_slot(struct files *files, struct slot *slot, struct ldar_error *error)
 {
@@ -358,14 +408,11 @@ static enum ldar_status cut_slot(struct files *files, struct slot *slot, struct 
 
 static enum ldar_status hand_over_slot(struct files *files, const struct slot *slot, struct ldar_error *error)
 {
-    const struct window_batch *batch = &slot->batch;
     const double start = seconds_now();
-    const enum ldar_status status = hand_over(&slot->room, batch, files->consumer, error);
+    const enum ldar_status status = hand_over(files, slot, error);
     files->seconds += seconds_now() - start;
-    for (size_t s = 0; s < batch->input.sequences; s++)
-        files->done += (double)(batch->windows[s].owned_end - batch->windows[s].owned_begin);
-    if (status == LDAR_OK && batch->input.sequences > 0)
-        progress_update(files->done, fraction_done(files->pipeline->source, files->done));
+    if (status == LDAR_OK && slot->batch.input.sequences > 0)
+        progress_update(files->done, fraction_done(files));
     return status;
 }
 
@@ -462,33 +509,224 @@ static void say_unknown(const source *source)
                  (unsigned long long)progress.nucleotides);
 }
 
-enum ldar_status pipeline_run(const struct input *input, const struct session *session, const struct pipeline *pipeline,
+/* ---- a run ---- */
+
+struct run {
+    const struct input *input;
+    const struct session *session;
+    struct pipeline *pipeline;
+    const struct consumer *consumer;
+    struct window_plan plan;
+    struct slot slots[2];
+    struct files files;
+    int opened; /* the consumer is, and neither committed nor abandoned */
+    int within; /* a record, of results that are applied */
+};
+
+static enum ldar_status open_consumer(void *user, struct ldar_error *error)
+{
+    struct run *run = user;
+    const struct consumer *consumer = run->consumer;
+    const enum ldar_status status =
+        consumer->open ? consumer->open(consumer->user, run->session, run->pipeline, error) : LDAR_OK;
+    run->opened = status == LDAR_OK;
+    return status;
+}
+
+/* Commits what was opened, or when `status` is a failure abandons it. */
+static enum ldar_status close_consumer(struct run *run, enum ldar_status status, struct ldar_error *error)
+{
+    const struct consumer *consumer = run->consumer;
+    if (run->opened && status == LDAR_OK && consumer->commit)
+        status = consumer->commit(consumer->user, error);
+    else if (run->opened && status != LDAR_OK && consumer->abandon)
+        consumer->abandon(consumer->user);
+    run->opened = 0;
+    return status;
+}
+
+/* A blob of a window's result on its way to the consumer. */
+static enum ldar_status apply_blob(void *user, const void *blob, size_t bytes, struct ldar_error *error)
+{
+    struct run *run = user;
+    struct window_result result;
+    const enum ldar_status status = window_result_read(blob, bytes, &run->files.shape, &result, error);
+    if (status != LDAR_OK)
+        return status;
+    if (result.first == run->within)
+        return fail(error, LDAR_ERROR_FORMAT, "a result is out of place: the windows of a record follow one another");
+    run->within = !result.last;
+    return window_result_hand_over(&result, run->consumer, error);
+}
+
+static enum ldar_status list_contigs(const struct run *run, struct ldar_error *error)
+{
+    struct pipeline *pipeline = run->pipeline;
+    pipeline->contigs = pipeline->genome ? reference_contigs(pipeline->genome) : &pipeline->listed;
+    return pipeline->genome ? LDAR_OK : contigs_scan(run->input->common.files[0], &pipeline->listed, error);
+}
+
+static enum ldar_status replay_parts(struct run *run, struct ldar_error *error)
+{
+    const struct replay *replay = run->input->common.replay;
+    const struct applier applier = {open_consumer, apply_blob, run};
+    size_t bytes;
+    const void *prologue = replay_prologue(replay, &bytes);
+    enum ldar_status status = contigs_read(prologue, bytes, &run->pipeline->listed, error);
+    run->pipeline->contigs = &run->pipeline->listed;
+    if (status == LDAR_OK)
+        status = replay_apply(replay, &applier, error);
+    return close_consumer(run, status, error);
+}
+
+/* Reads the input once, for what must be known before the first window is computed. */
+static enum ldar_status survey(const struct run *run, struct survey *survey, struct ldar_error *error)
+{
+    source *source;
+    enum ldar_status status = open_source(run->input, run->pipeline->genome, NULL, &source, error);
+    if (status != LDAR_OK)
+        return status;
+    status = survey_source(source, &run->plan, survey, error);
+    source_destroy(source);
+    return status;
+}
+
+/* Settles what is to be computed, of all windows or those of a shard; `work` is then complete but for the applier. */
+static enum ldar_status settle(struct run *run, struct work *work, struct ldar_error *error)
+{
+    const struct common *common = &run->input->common;
+    const struct shard shard = shard_of(common), next = {shard.index + 1, shard.count};
+    struct survey found;
+    if (!common->shard && !common->resume)
+        return LDAR_OK;
+    enum ldar_status status = survey(run, &found, error);
+    if (status != LDAR_OK)
+        return status;
+    const uint64_t begin = shard_border(found.bases, shard), end = shard_border(found.bases, next);
+    status = window_cutter_pass(run->files.cutter, (struct window_position){0, begin}, error);
+    if (shard.index + 1 < shard.count)
+        window_cutter_stop(run->files.cutter, end);
+    work->units = found.windows;
+    work->first = window_cutter_position(run->files.cutter).windows;
+    run->files.total = (double)(end - begin);
+    identity_add_session(&work->identity, common, run->session);
+    identity_add(&work->identity, "window", "%zu", run->plan.window);
+    identity_add(&work->identity, "overlap", "%zu", run->plan.overlap);
+    identity_add(&work->identity, "number of records", "%llu", (unsigned long long)found.records);
+    identity_add(&work->identity, "number of bases", "%llu", (unsigned long long)found.bases);
+    identity_add(&work->identity, "input's checksum", "%08lx", (unsigned long)found.checksum);
+    return status;
+}
+
+/* Passes over the windows whose results are there already. */
+static enum ldar_status pass_done(struct run *run, const struct work *work, uint64_t done, struct ldar_error *error)
+{
+    const uint64_t before = window_cutter_position(run->files.cutter).bases;
+    const enum ldar_status status =
+        window_cutter_pass(run->files.cutter, (struct window_position){work->first + done, 0}, error);
+    run->files.total -= (double)(window_cutter_position(run->files.cutter).bases - before);
+    return status;
+}
+
+static enum ldar_status compute_all(struct run *run, struct ldar_error *error)
+{
+    struct account account = {.started = seconds_now()};
+    progress_begin("nt");
+    const enum ldar_status status = run_batches(run->session, &run->files, run->slots, &account, error);
+    if (status == LDAR_OK) {
+        progress_end(run->files.done);
+        say_account(run->session, &run->files, &account);
+        say_unknown(run->pipeline->source);
+    }
+    return status;
+}
+
+/* From the first result that is not there yet to the complete output, or part of it. */
+static enum ldar_status work_through(struct run *run, struct work *work, struct ldar_error *error)
+{
+    struct files *files = &run->files;
+    uint64_t done;
+    enum ldar_status status = results_begin(work, &files->results, &done, error);
+    if (status == LDAR_OK && done != RESULTS_ALL) {
+        status = pass_done(run, work, done, error);
+        if (status == LDAR_OK)
+            status = compute_all(run, error);
+        if (status == LDAR_OK)
+            status = results_complete(files->results, error);
+    }
+    status = close_consumer(run, status, error);
+    results_close(files->results, status == LDAR_OK);
+    files->results = NULL;
+    return status;
+}
+
+static enum ldar_status compute_records(struct run *run, struct ldar_error *error)
+{
+    struct blob prologue = {0};
+    struct work work = {
+        .common = &run->input->common, .session = run->session, .applier = {open_consumer, apply_blob, run}};
+    enum ldar_status status = plan_windows(run->input, run->session, &run->slots[0].room, &run->plan, error);
+    if (status == LDAR_OK)
+        status = window_cutter_create(run->pipeline->source, &run->plan, &run->files.cutter, error);
+    if (status == LDAR_OK && run->files.shape.wishes & PIPELINE_CONTIGS) {
+        status = list_contigs(run, error);
+        if (status == LDAR_OK)
+            status = contigs_write(run->pipeline->contigs, &prologue, error);
+    }
+    if (status == LDAR_OK)
+        status = settle(run, &work, error);
+    work.prologue = prologue.bytes;
+    work.prologue_bytes = prologue.length;
+    if (status == LDAR_OK)
+        status = work_through(run, &work, error);
+    identity_free(&work.identity);
+    free(prologue.bytes);
+    window_cutter_destroy(run->files.cutter);
+    return status;
+}
+
+enum ldar_status pipeline_run(const struct input *input, const struct session *session, struct pipeline *pipeline,
                               unsigned wishes, const struct consumer *consumer, struct ldar_error *error)
 {
     /* The tokens of a window are told by its boundaries. */
     if (wishes & PIPELINE_CHUNKS)
         wishes |= PIPELINE_BOUNDARY;
-    const struct room room = {.outputs = {.size = sizeof room.outputs},
-                              .wishes = wishes,
-                              .width = ldar_model_config(session->model)->stage[0].width};
-    struct slot slots[2] = {{.room = room}, {.room = room}};
-    struct files files = {.pipeline = pipeline, .consumer = consumer};
-    struct account account = {.started = seconds_now()};
-    struct window_plan plan;
-    enum ldar_status status = plan_windows(input, session, &room, &plan, error);
-    if (status == LDAR_OK)
-        status = window_cutter_create(pipeline->source, &plan, &files.cutter, error);
-    if (status == LDAR_OK) {
-        progress_begin("nt");
-        status = run_batches(session, &files, slots, &account, error);
+    const size_t width = session->info.config.stage[0].width;
+    const struct room room = {.outputs = {.size = sizeof room.outputs}, .wishes = wishes, .width = width};
+    struct run run = {input, session, pipeline, consumer, .slots = {{.room = room}, {.room = room}}};
+    run.files.pipeline = pipeline;
+    run.files.consumer = consumer;
+    run.files.shape = (struct window_shape){wishes, width, wishes & PIPELINE_LOGITS ? LDAR_SYMBOLS : width};
+    run.files.sum = malloc(run.files.shape.sum_width * sizeof *run.files.sum);
+    enum ldar_status status = LDAR_OK;
+    if (!run.files.sum)
+        status = fail(error, LDAR_ERROR_MEMORY, "out of memory");
+    else
+        status = input->common.replay ? replay_parts(&run, error) : compute_records(&run, error);
+    room_free(&run.slots[0].room);
+    room_free(&run.slots[1].room);
+    free(run.files.blob.bytes);
+    free(run.files.sum);
+    return status;
+}
+
+enum exit_status pipeline_command(const struct input *input, unsigned wishes, const struct consumer *consumer)
+{
+    struct session session;
+    struct pipeline pipeline;
+    struct ldar_error error;
+    enum exit_status status = pipeline_check(input);
+    if (status == EXIT_DONE)
+        status = session_open(&input->common, &session);
+    if (status != EXIT_DONE)
+        return status;
+    enum ldar_status run = pipeline_open(input, &pipeline, &error);
+    if (run == LDAR_OK) {
+        run = pipeline_run(input, &session, &pipeline, wishes, consumer, &error);
+        pipeline_close(&pipeline);
     }
-    if (status == LDAR_OK) {
-        progress_end(files.done);
-        say_account(session, &files, &account);
-        say_unknown(pipeline->source);
-    }
-    window_cutter_destroy(files.cutter);
-    room_free(&slots[0].room);
-    room_free(&slots[1].room);
+    if (run != LDAR_OK)
+        status = failed(&error);
+    session_close(&session);
     return status;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "session.h"
 #include "message.h"
+#include "results.h"
 #include "shipped.h"
 
 #include <stdlib.h>
@@ -59,6 +60,8 @@ enum exit_status session_open(const struct common *common, struct session *sessi
     struct ldar_error error;
     struct ldar_context_options options = context_options(common);
     memset(session, 0, sizeof *session);
+    if (common->replay)
+        return replay_session(common->replay, session, &error) == LDAR_OK ? EXIT_DONE : failed(&error);
     if (!common->model) {
         say_error("no model: the one that ships, %s, is missing from this installation; name a model with -m MODEL",
                   SHIPPED_MODEL);

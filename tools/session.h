@@ -9,7 +9,10 @@
 
 #include <ldar/ldar.h>
 
-/* What computing commands have open: a model, and a context as the options wish it. */
+/*
+ * What computing commands have open: a model, and a context as the options wish it. Where parts are merged (results.h)
+ * there is neither; info and provenance are what the parts say.
+ */
 struct session {
     ldar_model *model;
     ldar_context *context;

@@ -32,7 +32,7 @@ for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
     if signal.getsignal(number) == signal.SIG_IGN:
         signal.signal(number, signal.SIG_DFL)
 
-COMMANDS = ["init", "convert", "info", "verify", "embed", "logits", "segment", "scan", "profile", "pretrain"]
+COMMANDS = ["init", "convert", "info", "verify", "embed", "logits", "segment", "scan", "profile", "merge", "pretrain"]
 COMMANDS += ["evaluate", "bench"]
 
 

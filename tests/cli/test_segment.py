@@ -115,7 +115,7 @@ class Segment(Case):
     def test_provenance(self):
         write_fasta("a.fa", RECORDS)
         line = self.segment("a.fa").decode().splitlines()[0]
-        self.assertIn(" segment -q -m ", line)
+        self.assertIn(" segment -m ", line)
         self.assertIn(str(TINY), line)
 
     def test_output_is_the_same_in_a_file(self):

@@ -197,6 +197,86 @@ static void test_random(void **state)
     }
 }
 
+/* ---- pieces of the whole ---- */
+
+/* The windows of records `list`, from the first that neither of `before` forbids to the last that `stop` allows. */
+static size_t cut_piece(const struct sequence_list *sequences, const struct window_plan *plan,
+                        struct window_position before, uint64_t stop, struct window *list)
+{
+    struct ldar_error error;
+    struct window_batch batch;
+    window_cutter *cutter;
+    size_t count = 0;
+    source *source = source_of(sequences);
+    assert_ok(window_cutter_create(source, plan, &cutter, &error), &error);
+    assert_ok(window_cutter_pass(cutter, before, &error), &error);
+    window_cutter_stop(cutter, stop);
+    do {
+        assert_ok(window_cutter_next(cutter, &batch, &error), &error);
+        for (size_t i = 0; i < batch.input.sequences; ++i, ++count) {
+            list[count] = batch.windows[i];
+            list[count].record.name = NULL;
+            list[count].record.length = batch.windows[i].last ? batch.windows[i].record.length : 0;
+        }
+    } while (batch.input.sequences > 0);
+    window_cutter_destroy(cutter);
+    source_destroy(source);
+    return count;
+}
+
+static void assert_same_windows(const struct window *a, const struct window *b, size_t count)
+{
+    for (size_t i = 0; i < count; ++i) {
+        assert_int_equal(a[i].record.index, b[i].record.index);
+        assert_int_equal(a[i].record.length, b[i].record.length);
+        assert_int_equal(a[i].start, b[i].start);
+        assert_int_equal(a[i].length, b[i].length);
+        assert_int_equal(a[i].owned_begin, b[i].owned_begin);
+        assert_int_equal(a[i].owned_end, b[i].owned_end);
+        assert_true(a[i].first == b[i].first && a[i].last == b[i].last);
+    }
+}
+
+/* Cut anywhere into pieces, by windows or by bases, records have the windows that they have whole. */
+static void test_pieces(void **state)
+{
+    (void)state;
+    enum { MOST = 4096 };
+    struct random random = random_start(random_seed());
+    struct window *whole = malloc(MOST * sizeof *whole), *piece = malloc(MOST * sizeof *piece);
+    assert_non_null(whole);
+    assert_non_null(piece);
+    for (int round = 0; round < 100; ++round) {
+        struct sequence_list sequences = {0};
+        const size_t window = 1 + random_below(&random, 30), overlap = random_below(&random, (window + 1) / 2);
+        const struct window_plan plan = {window, overlap, random_below(&random, 100)};
+        uint64_t bases = 0;
+        for (size_t i = random_below(&random, 12); i > 0; --i) {
+            add_random(&sequences, &random, random_below(&random, 3) ? random_below(&random, 200) : 0);
+            bases += sequences.list[sequences.count - 1].length;
+        }
+        const size_t all = cut_piece(&sequences, &plan, (struct window_position){0}, UINT64_MAX, whole);
+        const size_t from = random_below(&random, all + 1);
+        const struct window_position some = {from, 0};
+        assert_int_equal(cut_piece(&sequences, &plan, some, UINT64_MAX, piece), all - from);
+        assert_same_windows(piece, whole + from, all - from);
+        const uint64_t pieces = 1 + random_below(&random, 6);
+        size_t done = 0;
+        for (uint64_t i = 0; i < pieces; ++i) {
+            const uint64_t stop = i + 1 < pieces ? bases * (i + 1) / pieces : UINT64_MAX;
+            const struct window_position before = {0, bases * i / pieces};
+            const size_t count = cut_piece(&sequences, &plan, before, stop, piece);
+            assert_true(done + count <= all);
+            assert_same_windows(piece, whole + done, count);
+            done += count;
+        }
+        assert_int_equal(done, all);
+        sequences_free(&sequences);
+    }
+    free(whole);
+    free(piece);
+}
+
 /* Records fill a batch before another begins. */
 static void test_packing(void **state)
 {
@@ -272,8 +352,8 @@ static void test_plans(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_all_small), cmocka_unit_test(test_random), cmocka_unit_test(test_packing),
-        cmocka_unit_test(test_many),      cmocka_unit_test(test_plans),
+        cmocka_unit_test(test_all_small), cmocka_unit_test(test_random), cmocka_unit_test(test_pieces),
+        cmocka_unit_test(test_packing),   cmocka_unit_test(test_many),   cmocka_unit_test(test_plans),
     };
     return cmocka_run_group_tests_name("formats.windows", tests, folder_make, folder_remove);
 }

@@ -61,7 +61,7 @@ static uint64_t get_number_le(const unsigned char *from, size_t bytes)
 
 static uint32_t checksum(uint32_t sum, const void *data, size_t bytes)
 {
-    return (uint32_t)crc32_z(sum, data, bytes);
+    return bytes > 0 ? (uint32_t)crc32_z(sum, data, bytes) : sum; /* zlib takes NULL for a new beginning */
 }
 
 static double seconds(void)

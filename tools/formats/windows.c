@@ -227,17 +227,20 @@ void window_cutter_stop(window_cutter *cutter, uint64_t bases)
 /* Passes over a record of which nothing is read yet, if all its windows lie before. */
 static bool pass_record(window_cutter *cutter, struct window_position before)
 {
-    const uint64_t length = cutter->record.length;
-    if (length == SOURCE_LENGTH_UNKNOWN || cutter->have > 0 || cutter->base > 0) {
+    const struct record *record = &cutter->record;
+    if (record->length == SOURCE_LENGTH_UNKNOWN || cutter->have > 0 || cutter->base > 0) {
         return false;
     }
-    const uint64_t count = window_count(length, cutter->window, cutter->window - cutter->stride);
-    const uint64_t bases = cutter->passed.bases + (length > 0 ? length - 1 : 0);
+    const uint64_t count = window_count(record->length, cutter->window, cutter->window - cutter->stride);
+    const uint64_t owned = record->length - record->before - record->after;
+    /* Before the last window lies at least one base less; all of them when it is empty or context alone. */
+    const uint64_t bases =
+        cutter->passed.bases + (record->before + record->after == 0 && owned > 0 ? owned - 1 : owned);
     if (cutter->passed.windows + count > before.windows && bases >= before.bases) {
         return false;
     }
     cutter->passed.windows += count;
-    cutter->passed.bases += length;
+    cutter->passed.bases += owned;
     cutter->record.name = NULL;
     return true;
 }
