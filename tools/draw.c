@@ -295,7 +295,7 @@ void draw_span(const struct draw_curve *curves, size_t count, double *low, doubl
 
 /* ---- a locus ---- */
 
-/* Letters of a row, and where its parts lie below its top. */
+/* Letters of a row at most, and where its parts lie below its top. */
 enum { ROW_LETTERS = 90 };
 static const double margin = 56, step = 10, head = 34, bars = 92, blocks = 20, scale = 20, lane = 16, gap = 20;
 
@@ -307,6 +307,13 @@ static double row_height(const struct draw_locus *locus)
 static size_t row_count(const struct draw_locus *locus)
 {
     return (locus->count + ROW_LETTERS - 1) / ROW_LETTERS;
+}
+
+/* Letters of each row but the last: the rows are equally long, as far as can be. */
+static size_t row_letters(const struct draw_locus *locus)
+{
+    const size_t rows = row_count(locus);
+    return rows > 0 ? (locus->count + rows - 1) / rows : 0;
 }
 
 double draw_locus_height(const struct draw_locus *locus)
@@ -453,7 +460,7 @@ enum ldar_status draw_locus(output *out, const struct draw_locus *locus, struct 
     enum ldar_status status = draw_locus_title(out, locus, error);
     size_t tokens = 0;
     for (size_t r = 0; r < row_count(locus) && status == LDAR_OK; r++) {
-        struct row row = {r * ROW_LETTERS, (r + 1) * ROW_LETTERS, head + row_height(locus) * (double)r};
+        struct row row = {r * row_letters(locus), (r + 1) * row_letters(locus), head + row_height(locus) * (double)r};
         row.end = row.end < locus->count ? row.end : locus->count;
         status = draw_bars(out, locus, &row, error);
         if (status == LDAR_OK)

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PANEL_HEIGHT = 216, PATH_BYTES = 4200 };
+enum { PANEL_HEIGHT = 216, PATH_BYTES = 4200, TABLES = 5 };
 
 static const char *const anchor_words[] = {"centre", "5' end", "3' end"};
 static const char *const background_words[] = {"shuffled, same dinucleotides", "random positions", "none"};
@@ -306,7 +306,7 @@ static enum ldar_status draw_place(output *out, const struct profile_results *re
         free(lanes);
         return fail(error, LDAR_ERROR_MEMORY, "no memory for the drawing of a locus");
     }
-    snprintf(title, sizeof title, "%.200s:%llu-%llu (%c)  probability that a token begins, and the tokens",
+    snprintf(title, sizeof title, "%.200s:%llu-%llu (%c), probability that a token begins, and the tokens",
              contig_of(results, locus), (unsigned long long)locus->start + 1, (unsigned long long)locus->end,
              locus->minus ? '-' : '+');
     const struct draw_locus drawing = {.title = title,
@@ -475,37 +475,62 @@ static enum ldar_status write_page(output *out, const struct profile_results *re
 typedef enum ldar_status writer(output *out, const struct profile_results *results, size_t number,
                                 struct ldar_error *error);
 
+/* Files that are written and do not bear their names yet. */
+struct files {
+    output **list;
+    size_t count;
+};
+
 static enum ldar_status write_file(const struct profile_results *results, const char *folder, const char *name,
-                                   writer *write, size_t number, struct ldar_error *error)
+                                   writer *write, size_t number, struct files *files, struct ldar_error *error)
 {
     char path[PATH_BYTES];
-    output *out;
     if (snprintf(path, sizeof path, "%s/%s", folder, name) >= (int)sizeof path)
         return fail(error, LDAR_ERROR_ARGUMENT, "%.200s...: the path is too long", folder);
+    output *out;
     enum ldar_status status = output_create(path, &out, error);
     if (status != LDAR_OK)
         return status;
+    files->list[files->count++] = out;
     status = write(out, results, number, error);
-    if (status == LDAR_OK)
-        return output_commit(out, error);
-    output_abandon(out);
+    return status == LDAR_OK ? output_sync(out, error) : status;
+}
+
+static enum ldar_status write_files(const struct profile_results *results, const char *folder, struct files *files,
+                                    struct ldar_error *error)
+{
+    static const struct {
+        const char *name;
+        writer *write;
+    } tables[TABLES] = {{"profile.tsv", write_profile_table},
+                        {"summary.tsv", write_summary},
+                        {"profile.svg", draw_profile},
+                        {"locus.tsv", write_locus_table},
+                        {"report.html", write_page}};
+    enum ldar_status status = LDAR_OK;
+    for (size_t i = 0; i < results->locus_count && status == LDAR_OK; i++) {
+        char name[40] = "locus.svg";
+        if (i > 0)
+            snprintf(name, sizeof name, "locus-%zu.svg", i + 1);
+        status = write_file(results, folder, name, draw_place, i, files, error);
+    }
+    for (size_t i = 0; i < TABLES && status == LDAR_OK; i++)
+        status = write_file(results, folder, tables[i].name, tables[i].write, 0, files, error);
     return status;
 }
 
 enum ldar_status profile_report(const struct profile_results *results, const char *folder, struct ldar_error *error)
 {
-    enum ldar_status status = write_file(results, folder, "profile.tsv", write_profile_table, 0, error);
-    if (status == LDAR_OK)
-        status = write_file(results, folder, "summary.tsv", write_summary, 0, error);
-    if (status == LDAR_OK)
-        status = write_file(results, folder, "profile.svg", draw_profile, 0, error);
-    if (status == LDAR_OK)
-        status = write_file(results, folder, "locus.tsv", write_locus_table, 0, error);
-    for (size_t i = 0; i < results->locus_count && status == LDAR_OK; i++) {
-        char name[40] = "locus.svg";
-        if (i > 0)
-            snprintf(name, sizeof name, "locus-%zu.svg", i + 1);
-        status = write_file(results, folder, name, draw_place, i, error);
+    struct files files = {calloc(TABLES + results->locus_count, sizeof(output *)), 0};
+    if (!files.list)
+        return fail(error, LDAR_ERROR_MEMORY, "no memory to write the results");
+    enum ldar_status status = write_files(results, folder, &files, error);
+    for (size_t i = 0; i < files.count; i++) {
+        if (status == LDAR_OK)
+            status = output_commit(files.list[i], error);
+        else
+            output_abandon(files.list[i]);
     }
-    return status == LDAR_OK ? write_file(results, folder, "report.html", write_page, 0, error) : status;
+    free(files.list);
+    return status;
 }

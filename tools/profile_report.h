@@ -32,8 +32,8 @@ struct profile_results {
 };
 
 /*
- * Writes profile.tsv, summary.tsv, profile.svg, locus.tsv, locus.svg, locus-2.svg, ... and, last of all, report.html,
- * which holds the drawings and tables.
+ * Writes locus.svg, locus-2.svg, ..., profile.tsv, summary.tsv, profile.svg, locus.tsv and report.html, which holds the
+ * drawings and tables. They get their names once all of them are on the disk.
  */
 LDAR_MUST_USE enum ldar_status profile_report(const struct profile_results *results, const char *folder,
                                               struct ldar_error *error);

@@ -4,6 +4,7 @@
 #include "formats/bed.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* BED in any packing: what is read obeys the header's promises. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -18,6 +19,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     while (!(status = bed_next(bed, &interval, &error)) && interval.name) {
         if (interval.start >= interval.end || interval.end > INT64_MAX || interval.line <= line || !*interval.name) {
+            abort();
+        }
+        if ((interval.label ? strlen(interval.label) : 0) + (interval.strand ? strlen(interval.strand) : 0) > BED_LINE_MAX) {
             abort();
         }
         line = interval.line;
