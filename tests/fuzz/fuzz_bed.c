@@ -21,7 +21,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (interval.start >= interval.end || interval.end > INT64_MAX || interval.line <= line || !*interval.name) {
             abort();
         }
-        if ((interval.label ? strlen(interval.label) : 0) + (interval.strand ? strlen(interval.strand) : 0) > BED_LINE_MAX) {
+        if ((interval.label ? strlen(interval.label) : 0) + (interval.strand ? strlen(interval.strand) : 0)
+            > BED_LINE_MAX) {
             abort();
         }
         line = interval.line;
