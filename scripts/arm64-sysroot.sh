@@ -5,7 +5,8 @@
 set -eu
 
 dir=${1:-$(dirname "$0")/../build-sysroot-arm64}
-packages="libc6-dev libgomp1 libjansson-dev libzip-dev zlib1g-dev libhts-dev libbigwig-dev libcmocka-dev"
+packages="libc6-dev libgomp1 libjansson-dev libzip-dev zlib1g-dev libhts-dev liblbfgs-dev libbigwig-dev
+    libcmocka-dev"
 
 if [ "$(cat "$dir/.packages" 2>/dev/null)" = "$packages" ]; then
     exit 0

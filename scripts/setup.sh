@@ -5,7 +5,7 @@
 set -eu
 
 packages="gcc libc6-dev cmake ninja-build pkg-config python3 libjansson-dev libzip-dev zlib1g-dev libhts-dev
-    libbigwig-dev libdnnl-dev libcmocka-dev"
+    liblbfgs-dev libbigwig-dev libdnnl-dev libcmocka-dev"
 case ${1:-build} in
 build) ;;
 check)

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What test_peers.py compares with scikit-learn and scipy: cases on standard input, a line of results for each. */
 #include "folds.h"
+#include "logistic.h"
 #include "metrics.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,12 +99,58 @@ static void run_folds(void)
     free(fold_of);
 }
 
+/* count width classes (0: values) penalty, then for each example its label or value, and the features; gives each
+ * example's scores. */
+static void run_logistic(void)
+{
+    struct logistic_problem problem = {0};
+    problem.count = read_count();
+    problem.width = read_count();
+    problem.classes = read_count();
+    const double penalty = read_number();
+    uint32_t *labels = get_memory(problem.count, sizeof *labels);
+    double *values = get_memory(problem.count, sizeof *values);
+    float *features = get_memory(problem.count * problem.width, sizeof *features);
+    struct logistic_fit fit;
+    for (size_t i = 0; i < problem.count; ++i) {
+        values[i] = read_number();
+        labels[i] = (uint32_t)fmax(0, values[i]);
+        for (size_t j = 0; j < problem.width; ++j) {
+            features[i * problem.width + j] = (float)read_number();
+        }
+    }
+    problem.features = features;
+    problem.labels = problem.classes ? labels : NULL;
+    problem.values = problem.classes ? NULL : values;
+    if (logistic_minimise(&problem, penalty, &fit, NULL)) {
+        exit(1);
+    }
+    for (size_t i = 0; i < problem.count; ++i) {
+        for (size_t k = 0; k < fit.outputs; ++k) {
+            double score = (double)fit.bias[k];
+            for (size_t j = 0; j < fit.width; ++j) {
+                score += (double)fit.weight[k * fit.width + j] * (double)features[i * fit.width + j];
+            }
+            printf("%.9g ", score);
+        }
+    }
+    printf("\n");
+    logistic_free(&fit);
+    free(labels);
+    free(values);
+    free(features);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
         const char *name;
         void (*run)(void);
-    } kinds[] = {{"classes", run_classes}, {"values", run_values}, {"student", run_student}, {"folds", run_folds}};
+    } kinds[] = {{"classes", run_classes},
+                 {"values", run_values},
+                 {"student", run_student},
+                 {"folds", run_folds},
+                 {"logistic", run_logistic}};
     for (size_t i = 0; argc == 2 && i < sizeof kinds / sizeof *kinds; ++i) {
         while (strcmp(argv[1], kinds[i].name) == 0) {
             kinds[i].run(); /* which ends the process behind the last case */

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""test_peers.py PROGRAM: metrics, intervals and folds equal scikit-learn's and scipy's, where these are installed."""
+"""test_peers.py PROGRAM: metrics, intervals, folds and linear heads are scikit-learn's and scipy's, if installed."""
 
 import os
 import subprocess
@@ -11,9 +11,11 @@ import warnings
 try:
     import numpy as np
     from scipy import special, stats
+    from sklearn.linear_model import LogisticRegression, Ridge
     from sklearn.metrics import (accuracy_score, f1_score, matthews_corrcoef, mean_squared_error, r2_score,
                                  roc_auc_score)
     from sklearn.model_selection import KFold
+    from sklearn.preprocessing import StandardScaler
 except ImportError:
     system = "/usr/bin/python3"  # where a distribution installs them
     if os.path.exists(system) and os.path.realpath(system) != os.path.realpath(sys.executable):
@@ -137,6 +139,42 @@ class Peers(unittest.TestCase):
             split = KFold(folds, shuffle=True, random_state=seed).split(np.zeros(count))
             for fold, (_, test) in enumerate(split):
                 np.testing.assert_array_equal(np.nonzero(mine == fold)[0], test, str((count, folds, seed, fold)))
+
+    def draw_features(self):
+        count, width = self.random.randint(30, 200), self.random.randint(1, 20)
+        mixed = self.random.normal(size=(count, width)) @ self.random.normal(size=(width, width))
+        return (mixed + self.random.normal(size=width) * 3).astype(np.float32)
+
+    def fit(self, features, targets, classes, penalty):
+        line, = run("logistic", f"{len(features)} {features.shape[1]} {classes} {penalty} "
+                    + " ".join(f"{numbers(target)} {numbers(row)}" for target, row in zip(targets, features)))
+        return np.array(line.split(), dtype=float).reshape(len(features), -1)
+
+    def test_logistic(self):
+        for case in range(12):
+            features = self.draw_features()
+            classes, penalty = self.random.choice([2, 3, 5]), self.random.choice([1e-3, 1e-2, 0.1, 1])
+            hidden = features @ self.random.normal(size=(features.shape[1], classes))
+            labels = (hidden / hidden.std() + self.random.gumbel(size=hidden.shape)).argmax(axis=1)
+            labels[:classes] = range(classes)
+            scores = self.fit(features, labels, classes, penalty)
+            mine = np.exp(scores - scores.max(axis=1, keepdims=True))
+            mine /= mine.sum(axis=1, keepdims=True)
+            scaled = StandardScaler().fit_transform(features.astype(float))
+            # Of two classes theirs has one vector, the difference of our two, and half the sum of their squares.
+            strength = (2 if classes == 2 else 1) / (penalty * len(labels))
+            theirs = LogisticRegression(C=strength, tol=1e-10, max_iter=10000).fit(scaled, labels).predict_proba(scaled)
+            self.assertLess(np.abs(mine - theirs).max(), 1e-4, f"case {case}")
+
+    def test_ridge(self):
+        for case in range(12):
+            features = self.draw_features()
+            penalty = self.random.choice([1e-3, 0.1, 1])
+            values = features @ self.random.normal(size=features.shape[1]) + self.random.normal(size=len(features))
+            mine = self.fit(features, values, 0, penalty)[:, 0]
+            scaled = StandardScaler().fit_transform(features.astype(float))
+            theirs = Ridge(alpha=penalty * len(values)).fit(scaled, values).predict(scaled)
+            self.assertLess(np.abs(mine - theirs).max(), 1e-4 * values.std(), f"case {case}")
 
 
 if __name__ == "__main__":
