@@ -8,6 +8,12 @@ NAME.safetensors               weights and configuration; in_proj and out_proj o
 NAME-forward-L<L>.safetensors  ids -> logits, hidden, prob, boundary; up to FULL nucleotides encoder and chunks too
 NAME-train.safetensors         a batch of ids and labels -> losses, every gradient, the weights after two AdamW steps
 
+and tests/golden/heads:
+
+three.safetensors              a model with a head of three classes
+three-examples.safetensors     a batch of ids with classes and values -> of its head, and of one of a value, scores,
+                               losses and gradients; of its head, the weights after two AdamW steps
+
 Needs PyTorch. All is computed in float64 from the float32 weights. Decisions of every stage keep MARGIN from 0.5, in
 both steps of training where both are kept, so that float32 agrees on them; gradients are such that PyTorch's own
 float32 finds them to STEADY. The same PyTorch writes the same bytes.
@@ -79,6 +85,13 @@ BATCHES = {
 # gradient; what float32 finds there are roundings, and AdamW makes steps of them. long-window: too many decisions to
 # keep all clear of 0.5 twice.
 GRADIENTS_ONLY = ("equal-widths", "long-window")
+# A model with a head, small since its files hold it four times over; a batch of examples with a class and a value each.
+HEADED = config(["t1", ["m1"], "m1"], [16, 16], state=4, conv=2, expand=4, heads=2, rotary=4, window=5)
+CLASSES = ["none", "TATA", "non-TATA"]
+EXAMPLES = [(40, 2, 0.5), (1, 0, -1.25), (65, 1, 2.0), (7, 1, 0.0), (130, 0, -0.375), (2, 2, 1.5)]
+# Of the head of a value, no more than these gradients are kept.
+VALUE_GRADIENTS = ("classifier.", "embeddings.", "rmsnorm", "residual_proj", "routing_module")
+
 # The attempt that found such a batch, where there are too many before it to try them again.
 FOUND = {"long-window": 168}
 
@@ -143,12 +156,12 @@ def margin(oracle, p, cfg, ids):
     return float(min((stage["prob"] - 0.5).abs().min() for stage in stages))
 
 
-def steady(oracle, p, cfg, ids, labels, exact, g):
-    """Whether float32 finds every tensor's gradient, from weights that are off by a rounding. Those of one number (D of
-    a single head) are sums that may cancel: then no float32 code does."""
+def steady(loss, p, exact, g):
+    """Whether float32 finds every tensor's gradient of a loss of leaves, from weights that are off by a rounding. Those
+    of one number (D of a single head) are sums that may cancel: then no float32 code does."""
     def errors():
         leaves = {k: (p[k] * (1 + 2.0**-23 * torch.randn(p[k].shape, generator=g))).requires_grad_() for k in exact}
-        oracle.pretraining_loss(shared(leaves), cfg, ids, labels)[0].backward()
+        loss(leaves).backward()
         return (float((leaves[k].grad - v).norm() / v.norm()) for k, v in exact.items())
 
     return all(error < STEADY for _ in range(3) for error in errors())
@@ -162,7 +175,8 @@ def trained(oracle, golden, p, name, seed):
         ids = [clear_sequence(oracle, golden, p, cfg, abs(n), seed + 31 * abs(n) + 104729 * attempt)[0] for n in batch]
         labels = [masked(x, n > 0, g) for x, n in zip(ids, batch)]
         (_, _, _, gradients), once = golden.adamw_steps(p, cfg, ids, labels, RATE, 1)
-        if not steady(oracle, p, cfg, ids, labels, gradients, g):
+        loss = lambda leaves: oracle.pretraining_loss(shared(leaves), cfg, ids, labels)[0]
+        if not steady(loss, p, gradients, g):
             continue
         if name in GRADIENTS_ONLY or margin(oracle, once, cfg, ids) > MARGIN:
             return ids, labels, golden.adamw_steps(p, cfg, ids, labels, RATE, 2)
@@ -184,11 +198,81 @@ def write_training(oracle, golden, out, name, p, seed):
     print(f"{name} batch {[len(x) for x in ids]}: loss {float(loss):.6f}", flush=True)
 
 
+def with_head(p, outputs, g):
+    """The model with a head that tells its batch apart."""
+    shapes = {"classifier.weight": (outputs, p["embeddings.weight"].shape[1]), "classifier.bias": (outputs,)}
+    return {**p, **{k: 0.5 * torch.randn(shape, generator=g) for k, shape in shapes.items()}}
+
+
+def example_loss(oracle, p, cfg, ids, targets, alpha):
+    """Mean cross-entropy (targets are integers) or half the mean squared error, and alpha times the ratio loss."""
+    outs = [oracle.forward(p, cfg, x) for x in ids]
+    mean = torch.stack([o["hidden"].mean(0) for o in outs])
+    scores = mean @ p["classifier.weight"].t() + p["classifier.bias"]
+    loss = (torch.nn.functional.cross_entropy(scores, targets) if targets.dtype == torch.int64
+            else (scores[:, 0] - targets).square().mean() / 2)
+    ratio = oracle.ratio_loss(outs, 4.0)
+    return loss + alpha * ratio, loss, ratio, scores
+
+
+def example_steps(oracle, golden, p, cfg, ids, targets, alpha, steps):
+    """Steps of AdamW as published, the head at the base rate; what has no gradient, the head of pretraining, stays."""
+    outer = 4.0**0.5 * cfg["d_model"][1] / cfg["d_model"][0]
+    leaves = {k: p[k].double().clone().requires_grad_() for k in stored(p, cfg)}
+    groups = [dict(params=[v], lr=RATE * (1.0 if ".main_network." in k or "classifier" in k else outer),
+                   weight_decay=0.0 if golden.no_decay(k) else 0.01) for k, v in leaves.items()]
+    optimizer, first = torch.optim.AdamW(groups, betas=(0.9, 0.95), eps=1e-8), None
+    for _ in range(steps):
+        optimizer.zero_grad(set_to_none=True)
+        total, *found = example_loss(oracle, shared(leaves), cfg, ids, targets, alpha)
+        total.backward()
+        moved = {k: v for k, v in leaves.items() if v.grad is not None}
+        first = first or (found, {k: v.grad.clone() for k, v in moved.items()})
+        torch.nn.utils.clip_grad_norm_(list(moved.values()), 1.0)
+        optimizer.step()
+    return first, {k: v.detach() for k, v in leaves.items()}
+
+
+def write_examples(oracle, golden, out, seed):
+    cfg, p = HEADED, model(golden, HEADED, seed)
+    g = torch.Generator().manual_seed(seed + 3000)
+    heads = [with_head(p, len(CLASSES), g), with_head(p, 1, g)]
+    targets = [torch.tensor([e[1] for e in EXAMPLES]), torch.tensor([e[2] for e in EXAMPLES], dtype=torch.float64)]
+    for attempt in range(500):
+        ids = [clear_sequence(oracle, golden, p, cfg, e[0], seed + 31 * e[0] + 104729 * attempt)[0] for e in EXAMPLES]
+        (_, exact), once = example_steps(oracle, golden, heads[0], cfg, ids, targets[0], 0.03, 1)
+        rest = stored(heads[0], cfg)
+        loss = lambda leaves: example_loss(oracle, shared({**rest, **leaves}), cfg, ids, targets[0], 0.03)[0]
+        if steady(loss, heads[0], exact, g) and margin(oracle, once, cfg, ids) > MARGIN:
+            break
+    else:
+        raise SystemExit("no batch of examples that float32 can follow")
+    golden.save_safetensors(f"{out}/three.safetensors", stored(heads[0], cfg),
+                            {"format": "ldarnet", "config": json.dumps(cfg), "classes": json.dumps(CLASSES)})
+    t = {f"ids.{i}": x for i, x in enumerate(ids)}
+    for kind, head, target, alpha in zip(("class", "value"), heads, targets, (0.03, 0.0)):
+        (found, gradients), stepped = example_steps(oracle, golden, head, cfg, ids, target, alpha, 2)
+        t[f"{kind}.targets"] = target.float()
+        for name, value in zip(("loss", "ratio", "scores"), found):
+            t[f"{kind}.{name}"] = value.detach().float().reshape(1 if name != "scores" else value.shape)
+        whole = kind == "class"
+        t.update({f"{kind}.grad.{k}": v.float() for k, v in gradients.items()
+                  if whole or any(part in k for part in VALUE_GRADIENTS)})
+        if whole:
+            t.update({f"{kind}.adamw2.{k}": v.float() for k, v in stepped.items()})
+        else:
+            t.update({k.replace("classifier", "value"): head[k] for k in head if k.startswith("classifier")})
+        print(f"three after {attempt}, {kind}: loss {float(found[0].detach()):.6f}", flush=True)
+    golden.save_safetensors(f"{out}/three-examples.safetensors", t)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--oracle", required=True, help="folder of ldarnet_oracle.py and make_golden.py")
     parser.add_argument("--out", default="tests/golden/shapes")
-    parser.add_argument("--what", choices=("forward", "train"), action="append", help="files to write (default: all)")
+    parser.add_argument("--heads", default="tests/golden/heads")
+    parser.add_argument("--what", choices=("forward", "train", "examples"), action="append",
+                        help="files to write (default: all)")
     parser.add_argument("name", nargs="*", help="shapes to write (default: all)")
     arguments = parser.parse_args()
     sys.dont_write_bytecode = True
@@ -198,6 +282,7 @@ def main():
 
     torch.set_num_threads(1)
     os.makedirs(arguments.out, exist_ok=True)
+    os.makedirs(arguments.heads, exist_ok=True)
     for i, name in enumerate(SHAPES):
         if arguments.name and name not in arguments.name:
             continue
@@ -206,6 +291,8 @@ def main():
         for what, write in (("forward", write_forward), ("train", write_training)):
             if what in (arguments.what or ("forward", "train")):
                 write(oracle, golden, arguments.out, name, p, seed)
+    if "examples" in (arguments.what or ["examples"]) and not arguments.name:
+        write_examples(oracle, golden, arguments.heads, 5000)
 
 
 if __name__ == "__main__":

@@ -24,14 +24,20 @@ struct ldar_packed {
 
 struct ldar_device; /* a backend's own */
 
-enum ldar_stack_part { LDAR_ENCODER, LDAR_DECODER };
-
 /* What a router decided: how the rows of a stage become those of the next. */
 struct ldar_routing {
     const float *chunk_prob;   /* (chunks) boundary probability of the row that opens each chunk */
     const uint32_t *position;  /* (chunks + 1) the row that opens each chunk, ascending; then the number of rows */
     const uint32_t *chunk;     /* (rows) the chunk that each row belongs to */
     struct ldar_packed chunks; /* the chunks as sequences */
+};
+
+/* How far a backward pass goes, in its order: outermost decoder, inner network, outermost encoder, embedding. */
+struct ldar_reach {
+    size_t first[LDAR_MAX_STAGES][LDAR_STACK_PARTS]; /* of each stack, the first layer that it goes through; SIZE_MAX:
+                                                        it ends before the stack */
+    int inside[LDAR_MAX_STAGES];                     /* 1: it goes through the dechunking of the stage */
+    int embedding;                                   /* 1: it goes all the way */
 };
 
 /* Where the gradients of a pass go. `weights` is the array that all parameters lie in. */
@@ -54,9 +60,12 @@ struct ldar_optimizer_part {
 struct ldar_backend {
     const char *name;
 
-    /* Packs the parameters for the device. train 1: for training; parameters are floats. On failure *device is NULL. */
+    /*
+     * Packs the parameters for the device. `train` is not NULL: for training, the backward passes of which go as far as
+     * it says, and parameters are floats. On failure *device is NULL.
+     */
     enum ldar_status (*create)(const struct ldar_parameters *parameters, const struct ldar_context_options *options,
-                               int train, struct ldar_device **device, struct ldar_error *error);
+                               const struct ldar_reach *train, struct ldar_device **device, struct ldar_error *error);
     void (*destroy)(struct ldar_device *device);
 
     /* Bytes that the device holds, packed parameters included, when a stage has at most rows[stage] rows. */
@@ -69,7 +78,7 @@ struct ldar_backend {
     /* x[0] = rows of the embedding table. ids must stay valid until the outermost encoder, or its twin, has run. */
     void (*embed)(struct ldar_device *device, const uint8_t *ids, const struct ldar_packed *packed);
 
-    /* x[stage] = stack(x[stage]); the innermost stage's only stack is its LDAR_ENCODER. */
+    /* x[stage] = stack(x[stage]). */
     void (*stack)(struct ldar_device *device, size_t stage, enum ldar_stack_part part,
                   const struct ldar_packed *packed);
 
@@ -96,9 +105,9 @@ struct ldar_backend {
     /*
      * ---- training, of a device that was created for it ----
      *
-     * A pass is begin, then the steps above and their twins in reverse. dx[stage], the gradient of the loss by
-     * x[stage], lies on the device as x does; each twin turns that of its step's result into that of its input, and
-     * adds up the gradients of its parameters.
+     * A pass is begin, then the steps above and their twins in reverse, as far as the device's reach. dx[stage], the
+     * gradient of the loss by x[stage], lies on the device as x does; each twin turns that of its step's result into
+     * that of its input, and adds up the gradients of its parameters.
      */
 
     /* The parameters' numbers have changed. */
@@ -116,10 +125,12 @@ struct ldar_backend {
      */
     void (*classify)(struct ldar_device *device, const struct ldar_packed *packed, const uint8_t *labels, float scale,
                      float *loss, uint8_t *correct);
+    /* In its place: each row of dx[0] = dmean (sequences, D) of its sequence by the length of that, which is not 0. */
+    void (*pool_backward)(struct ldar_device *device, const struct ldar_packed *packed, const float *dmean);
     void (*stack_backward)(struct ldar_device *device, size_t stage, enum ldar_stack_part part,
                            const struct ldar_packed *packed);
-    /* dx[stage + 1]; dx[stage] as far as residual_proj goes; prob's share by the averages and the straight-through
-     * estimate, (rows). */
+    /* dx[stage + 1]; prob's share by the averages and the straight-through estimate, (rows); and, where the reach is to
+     * the stage's encoder, dx[stage] as far as residual_proj goes. */
     void (*dechunk_backward)(struct ldar_device *device, size_t stage, const struct ldar_packed *packed,
                              const struct ldar_routing *routing, float *dprob);
     /* dx[stage] += */

@@ -35,7 +35,7 @@ enum ldar_status ldar_context_create(const ldar_model *model, const struct ldar_
     context->network.backend = &ldar_cpu_backend;
     context->network.config = ldar_model_config(model);
     status =
-        context->network.backend->create(ldar_model_parameters(model), options, 0, &context->network.device, error);
+        context->network.backend->create(ldar_model_parameters(model), options, NULL, &context->network.device, error);
     ldar_model_release_pages(model);
     if (status == LDAR_OK && ldar_context_bytes(context, 1) > context->max_bytes)
         status = ldar_fail(error, LDAR_ERROR_MEMORY, "the model alone needs %zu MiB, more than the %zu MiB allowed",

@@ -5,6 +5,7 @@
 #include "model/gradient_tree.h"
 #include "model/model.h"
 #include "model/network.h"
+#include "model/reach.h"
 #include "status.h"
 
 #include <math.h>
@@ -38,6 +39,11 @@ struct ldar_trainer {
     float *loss; /* (room) */
     uint8_t *correct;
     size_t room;
+
+    float *mean, *dmean; /* of examples: (example_room, D), */
+    double *scores;      /* (example_room, outputs) */
+    double *row;         /* and (D) */
+    size_t example_room, example_bytes;
 };
 
 /* What an option of 0 stands for, and where a negative one means none. NaN stays, to be refused. */
@@ -76,15 +82,34 @@ static enum ldar_status fill_options(ldar_trainer *trainer, const struct ldar_tr
     o->decay = or_none(o->decay, 0.01);
     o->clip = o->clip < 0 ? INFINITY : or_default(o->clip, 1);
     o->outer_rate = or_default(o->outer_rate, sqrt(o->ratio) * config->stage[1].width / config->stage[0].width);
+    o->head_rate = or_default(o->head_rate, 1);
     if (!(o->ratio > 1) || !isfinite(o->ratio))
         return ldar_fail(error, LDAR_ERROR_ARGUMENT, "a ratio of %g is not above 1", o->ratio);
     if (!(o->beta1 >= 0 && o->beta1 < 1 && o->beta2 >= 0 && o->beta2 < 1))
         return ldar_fail(error, LDAR_ERROR_ARGUMENT, "beta1 and beta2, %g and %g, are not between 0 and 1", o->beta1,
                          o->beta2);
-    if (!(o->epsilon > 0 && o->outer_rate >= 0) || !isfinite(o->epsilon + o->outer_rate + o->ratio_weight + o->decay)
-        || isnan(o->clip))
+    if (!(o->epsilon > 0 && o->outer_rate >= 0 && o->head_rate >= 0)
+        || !isfinite(o->epsilon + o->outer_rate + o->head_rate + o->ratio_weight + o->decay) || isnan(o->clip))
         return ldar_fail(error, LDAR_ERROR_ARGUMENT,
-                         "epsilon, outer_rate, ratio_weight, decay or clip is negative or not finite");
+                         "epsilon, outer_rate, head_rate, ratio_weight, decay or clip is negative or not finite");
+    return LDAR_OK;
+}
+
+static enum ldar_status check_examples_options(const struct ldar_trainer_options *options, const ldar_model *model,
+                                               struct ldar_error *error)
+{
+    const size_t blocks = ldar_config_blocks(ldar_model_config(model));
+    if (options->examples != 0 && options->examples != 1)
+        return ldar_fail(error, LDAR_ERROR_ARGUMENT, "examples is %d, neither 0 nor 1", options->examples);
+    if (options->examples && !ldar_model_head(model))
+        return ldar_fail(error, LDAR_ERROR_ARGUMENT,
+                         "the model has no head to learn from examples: give it one (ldar_model_with_head)");
+    if (options->last && !options->examples)
+        return ldar_fail(error, LDAR_ERROR_ARGUMENT, "the last %zu blocks alone learn from examples only",
+                         options->last);
+    if (options->last > blocks)
+        return ldar_fail(error, LDAR_ERROR_ARGUMENT, "the last %zu blocks of a model that has %zu", options->last,
+                         blocks);
     return LDAR_OK;
 }
 
@@ -115,10 +140,18 @@ static int decays(const char *name)
     return !strstr(name, "norm");
 }
 
-/* Masked language modelling leaves a head as it is. */
-static int learns(const char *name)
+static int is_head(const struct ldar_parameter *parameter)
 {
-    return strncmp(name, "classifier.", strlen("classifier.")) != 0;
+    return strncmp(parameter->name, "classifier.", strlen("classifier.")) == 0;
+}
+
+/* What has no part in the loss, or lies beyond the reach, does not move at all: not by decay either. */
+static int learns(const ldar_trainer *trainer, const struct ldar_parameter *parameter)
+{
+    if (is_head(parameter) || !trainer->options.examples)
+        return is_head(parameter) == trainer->options.examples;
+    return trainer->options.last ? ldar_reach_holds(&trainer->network.reach, &parameter->place)
+                                 : strcmp(parameter->name, "lm_head.weight") != 0;
 }
 
 /* What does not learn is a part of no numbers. */
@@ -131,7 +164,7 @@ static void make_parts(ldar_trainer *trainer)
             .weight = trainer->weights + at,
             .moment1 = trainer->moment1 + at,
             .moment2 = trainer->moment2 + at,
-            .count = learns(parameter->name) ? parameter->count : 0,
+            .count = learns(trainer, parameter) ? parameter->count : 0,
             .beta1 = (float)trainer->options.beta1,
             .beta2 = (float)trainer->options.beta2,
             .epsilon = (float)trainer->options.epsilon,
@@ -140,11 +173,12 @@ static void make_parts(ldar_trainer *trainer)
     }
 }
 
-/* What is held here: weights, moments, and the gradients of the step at work. */
+/* What is held here: weights, moments, means and scores, and the gradients of the step at work. */
 static size_t held_bytes(const ldar_trainer *trainer)
 {
     const size_t micro_batches = trainer->micro_batches ? trainer->micro_batches : 1;
-    return trainer->host_bytes + ldar_gradient_tree_bytes(trainer->floats, trainer->options.peers, micro_batches);
+    return trainer->host_bytes + trainer->example_bytes
+           + ldar_gradient_tree_bytes(trainer->floats, trainer->options.peers, micro_batches);
 }
 
 /* What the device may take: all that the caller allows but what lies here. */
@@ -162,10 +196,10 @@ static enum ldar_status agree(const ldar_trainer *trainer, struct ldar_error *er
     if (!trainer->options.peers)
         return LDAR_OK;
     ldar_model_describe(trainer->model, &info);
-    snprintf(text, sizeof text, "%s %s %s", info.sha256, ldar_isa_name(ldar_trainer_isa(trainer)),
-             ldar_dtype_name(ldar_trainer_dtype(trainer)));
-    return ldar_peers_agree(trainer->options.peers, "model, instruction set or type of numbers", text, sizeof text,
-                            error);
+    snprintf(text, sizeof text, "%s %s %s %d %zu", info.sha256, ldar_isa_name(ldar_trainer_isa(trainer)),
+             ldar_dtype_name(ldar_trainer_dtype(trainer)), trainer->options.examples, trainer->options.last);
+    return ldar_peers_agree(trainer->options.peers, "model, instruction set, type of numbers or what learns", text,
+                            sizeof text, error);
 }
 
 static enum ldar_status make(ldar_trainer *trainer, const ldar_model *model, struct ldar_error *error)
@@ -183,6 +217,7 @@ static enum ldar_status make(ldar_trainer *trainer, const ldar_model *model, str
     if (!trainer->moment1 || !trainer->moment2 || !trainer->part)
         return ldar_fail_memory(error, 2 * trainer->floats * sizeof(float), "the moments of the optimiser");
     trainer->host_bytes = 3 * trainer->floats * sizeof(float);
+    trainer->network.reach = ldar_reach_make(ldar_model_parameters(trainer->model), trainer->options.last);
     make_parts(trainer);
     status = ldar_gradient_tree_create(trainer->floats, trainer->options.peers, &trainer->tree, error);
     if (status != LDAR_OK)
@@ -190,8 +225,8 @@ static enum ldar_status make(ldar_trainer *trainer, const ldar_model *model, str
     trainer->max_bytes = trainer->options.context.max_bytes ? trainer->options.context.max_bytes : SIZE_MAX;
     trainer->network.backend = &ldar_cpu_backend;
     trainer->network.config = ldar_model_config(trainer->model);
-    status = trainer->network.backend->create(ldar_model_parameters(trainer->model), &trainer->options.context, 1,
-                                              &trainer->network.device, error);
+    status = trainer->network.backend->create(ldar_model_parameters(trainer->model), &trainer->options.context,
+                                              &trainer->network.reach, &trainer->network.device, error);
     if (status == LDAR_OK && trainer->network.backend->bytes(trainer->network.device, none) > device_limit(trainer))
         status = ldar_fail(error, LDAR_ERROR_MEMORY, "the model alone needs more than the %zu MiB allowed",
                            trainer->max_bytes >> 20);
@@ -211,12 +246,25 @@ enum ldar_status ldar_trainer_create(const ldar_model *model, const struct ldar_
         return ldar_fail_memory(error, sizeof *trainer, "a trainer");
     enum ldar_status status = fill_options(trainer, options, ldar_model_config(model), error);
     if (status == LDAR_OK)
+        status = check_examples_options(&trainer->options, model, error);
+    if (status == LDAR_OK)
         status = make(trainer, model, error);
     if (status == LDAR_OK)
         *out = trainer;
     else
         ldar_trainer_destroy(trainer);
     return status;
+}
+
+static void release_examples(ldar_trainer *trainer)
+{
+    free(trainer->mean);
+    free(trainer->dmean);
+    free(trainer->scores);
+    free(trainer->row);
+    trainer->mean = trainer->dmean = NULL;
+    trainer->scores = trainer->row = NULL;
+    trainer->example_room = trainer->example_bytes = 0;
 }
 
 void ldar_trainer_destroy(ldar_trainer *trainer)
@@ -234,6 +282,7 @@ void ldar_trainer_destroy(ldar_trainer *trainer)
     free(trainer->part);
     free(trainer->loss);
     free(trainer->correct);
+    release_examples(trainer);
     free(trainer);
 }
 
@@ -268,6 +317,67 @@ static enum ldar_status too_large(const ldar_trainer *trainer, size_t nucleotide
         "training on %zu nucleotides at once needs %zu MiB, more than the %zu MiB allowed: choose a shorter "
         "window or fewer sequences",
         nucleotides, (device_bytes + held_bytes(trainer) + (1u << 20) - 1) >> 20, trainer->max_bytes >> 20);
+}
+
+static enum ldar_status check_examples(const ldar_trainer *trainer, const struct ldar_batch *batch,
+                                       struct ldar_error *error)
+{
+    if (!ldar_model_head(trainer->model))
+        return ldar_fail(error, LDAR_ERROR_ARGUMENT, "the model has no head");
+    enum ldar_status status = ldar_batch_check(batch, error);
+    if (status != LDAR_OK)
+        return status;
+    if (batch->sequences == 0)
+        return ldar_fail(error, LDAR_ERROR_ARGUMENT, "a batch without sequences");
+    for (size_t s = 0; s < batch->sequences; s++)
+        if (batch->offsets[s] == batch->offsets[s + 1])
+            return ldar_fail(error, LDAR_ERROR_ARGUMENT, "sequence %zu of the batch is empty: it has no mean to score",
+                             s);
+    return LDAR_OK;
+}
+
+static enum ldar_status check_targets(const struct ldar_head *head, const float *targets, size_t sequences,
+                                      struct ldar_error *error)
+{
+    for (size_t s = 0; s < sequences; s++) {
+        const double target = (double)targets[s];
+        if (head->kind == LDAR_HEAD_VALUE && !isfinite(target))
+            return ldar_fail(error, LDAR_ERROR_ARGUMENT, "the target of sequence %zu of the batch is %g, not finite", s,
+                             target);
+        if (head->kind == LDAR_HEAD_CLASSES
+            && !(target >= 0 && target < (double)head->outputs && target == floor(target)))
+            return ldar_fail(error, LDAR_ERROR_ARGUMENT,
+                             "the target of sequence %zu of the batch is %g, which is none of the classes 0 to %zu", s,
+                             target, head->outputs - 1);
+    }
+    return LDAR_OK;
+}
+
+/* Room on the host for the means and scores of that many sequences, within what is allowed. */
+static enum ldar_status reserve_examples(ldar_trainer *trainer, size_t sequences, struct ldar_error *error)
+{
+    const size_t width = ldar_model_config(trainer->model)->stage[0].width;
+    const size_t outputs = ldar_model_head(trainer->model)->outputs;
+    size_t bytes;
+    if (sequences <= trainer->example_room)
+        return LDAR_OK;
+    release_examples(trainer);
+    if (__builtin_mul_overflow(sequences, 2 * width * sizeof(float) + outputs * sizeof(double), &bytes)
+        || __builtin_add_overflow(bytes, width * sizeof(double), &bytes) || bytes > device_limit(trainer))
+        return ldar_fail(error, LDAR_ERROR_MEMORY,
+                         "the means and scores of %zu sequences do not fit the %zu MiB allowed: choose fewer",
+                         sequences, trainer->max_bytes >> 20);
+    trainer->mean = malloc(sequences * width * sizeof *trainer->mean);
+    trainer->dmean = malloc(sequences * width * sizeof *trainer->dmean);
+    trainer->scores = malloc(sequences * outputs * sizeof *trainer->scores);
+    trainer->row = malloc(width * sizeof *trainer->row);
+    if (!trainer->mean || !trainer->dmean || !trainer->scores || !trainer->row) {
+        release_examples(trainer);
+        return ldar_fail_memory(error, bytes, "the means and scores of a batch");
+    }
+    trainer->example_room = sequences;
+    trainer->example_bytes = bytes;
+    return LDAR_OK;
 }
 
 /* Room on host and device. With a chunk a sequence, and no layer keeping more than its x, it must fit. */
@@ -322,6 +432,26 @@ enum ldar_status ldar_trainer_evaluate(ldar_trainer *trainer, const struct ldar_
     return ldar_network_learn(&trainer->network, batch, boundaries, &objective, NULL, loss, &bytes);
 }
 
+enum ldar_status ldar_trainer_scores(ldar_trainer *trainer, const struct ldar_batch *batch, float *scores,
+                                     struct ldar_error *error)
+{
+    if (!trainer || !scores)
+        return ldar_fail(error, LDAR_ERROR_ARGUMENT, "no trainer, or no place for the scores");
+    enum ldar_status status = check_examples(trainer, batch, error);
+    if (status == LDAR_OK && trainer->state != IDLE)
+        status = ldar_fail(error, LDAR_ERROR_ARGUMENT, "a step has begun: end it before scoring");
+    if (status == LDAR_OK)
+        status = reserve_examples(trainer, batch->sequences, error);
+    if (status == LDAR_OK)
+        status = reserve(trainer, batch, error);
+    if (status != LDAR_OK)
+        return status;
+    ldar_network_pool(&trainer->network, batch, trainer->mean);
+    ldar_head_scores(ldar_model_head(trainer->model), trainer->network.config->stage[0].width, trainer->mean,
+                     batch->sequences, scores);
+    return LDAR_OK;
+}
+
 /* ---- a step ---- */
 
 enum ldar_status ldar_trainer_begin(ldar_trainer *trainer, size_t micro_batches, size_t *first, size_t *count,
@@ -345,13 +475,59 @@ enum ldar_status ldar_trainer_begin(ldar_trainer *trainer, size_t micro_batches,
     return LDAR_OK;
 }
 
-/* Gradients become final from the end of the array to its beginning. */
+/* On the way to what learns a pass comes by the gradients of some that do not. */
+static void clear_others(const ldar_trainer *trainer, size_t first, size_t end)
+{
+    for (size_t i = 0; i < trainer->model->table.count; i++) {
+        const size_t at = (size_t)(trainer->part[i].weight - trainer->weights);
+        if (at >= first && at < end && trainer->part[i].count == 0)
+            memset(trainer->leaf + at, 0, trainer->model->table.entry[i].count * sizeof *trainer->leaf);
+    }
+}
+
+/* Gradients become final from the end of the array to its beginning, always from that of some parameter on. */
 static void told_final(void *own, size_t first)
 {
     ldar_trainer *trainer = own;
+    if (trainer->options.last)
+        clear_others(trainer, first, trainer->final);
     if (first < trainer->final)
         ldar_gradient_tree_ready(trainer->tree, first, trainer->final - first);
     trainer->final = first < trainer->final ? first : trainer->final;
+}
+
+/* Whether a micro-batch of this kind may come now. */
+static enum ldar_status check_order(const ldar_trainer *trainer, int examples, struct ldar_error *error)
+{
+    if (trainer->options.examples != examples)
+        return ldar_fail(error, LDAR_ERROR_ARGUMENT, "this trainer learns %s",
+                         examples ? "masked language modelling: for examples create it with examples = 1"
+                                  : "from examples, not masked language modelling");
+    if (trainer->state != ADDING || trainer->added == trainer->count)
+        return ldar_fail(error, LDAR_ERROR_ARGUMENT, "no step has begun that lacks another micro-batch");
+    return LDAR_OK;
+}
+
+static enum ldar_status begin_leaf(ldar_trainer *trainer, struct ldar_gradient_sink *sink, struct ldar_error *error)
+{
+    trainer->leaf = ldar_gradient_tree_leaf(trainer->tree);
+    if (!trainer->leaf)
+        return ldar_fail_memory(error, trainer->floats * sizeof(float), "the gradient of a micro-batch");
+    trainer->final = trainer->floats;
+    *sink = (struct ldar_gradient_sink){trainer->weights, trainer->leaf, told_final, trainer, device_limit(trainer)};
+    return LDAR_OK;
+}
+
+/* LDAR_ERROR_MEMORY: a router chose more chunks than there is room for, and the step is lost. */
+static enum ldar_status end_leaf(ldar_trainer *trainer, const struct ldar_batch *batch, enum ldar_status learned,
+                                 size_t bytes, struct ldar_error *error)
+{
+    if (learned == LDAR_ERROR_MEMORY) {
+        trainer->state = IDLE;
+        return too_large(trainer, batch->offsets[batch->sequences], bytes, error);
+    }
+    trainer->added++;
+    return LDAR_OK;
 }
 
 enum ldar_status ldar_trainer_add(ldar_trainer *trainer, const struct ldar_batch *batch, const uint8_t *labels,
@@ -359,29 +535,56 @@ enum ldar_status ldar_trainer_add(ldar_trainer *trainer, const struct ldar_batch
                                   struct ldar_error *error)
 {
     const struct ldar_boundaries learned = {.size = sizeof learned};
+    struct ldar_gradient_sink sink;
     boundaries = boundaries ? boundaries : &learned;
     enum ldar_status status = check(trainer, batch, labels, boundaries, loss, error);
-    if (status == LDAR_OK && (trainer->state != ADDING || trainer->added == trainer->count))
-        status = ldar_fail(error, LDAR_ERROR_ARGUMENT, "no step has begun that lacks another micro-batch");
+    if (status == LDAR_OK)
+        status = check_order(trainer, 0, error);
     if (status == LDAR_OK)
         status = reserve(trainer, batch, error);
+    if (status == LDAR_OK)
+        status = begin_leaf(trainer, &sink, error);
     if (status != LDAR_OK)
         return status;
-    trainer->leaf = ldar_gradient_tree_leaf(trainer->tree);
-    if (!trainer->leaf)
-        return ldar_fail_memory(error, trainer->floats * sizeof(float), "the gradient of a micro-batch");
-    trainer->final = trainer->floats;
-    const struct ldar_gradient_sink sink = {trainer->weights, trainer->leaf, told_final, trainer,
-                                            device_limit(trainer)};
     const struct ldar_objective objective = objective_of(trainer, labels, 1 / (double)trainer->micro_batches);
-    size_t bytes;
+    size_t bytes = 0;
     status = ldar_network_learn(&trainer->network, batch, boundaries, &objective, &sink, loss, &bytes);
-    if (status == LDAR_ERROR_MEMORY) { /* the router chose more chunks than there is room for */
-        trainer->state = IDLE;
-        return too_large(trainer, batch->offsets[batch->sequences], bytes, error);
-    }
-    trainer->added++;
-    return LDAR_OK;
+    return end_leaf(trainer, batch, status, bytes, error);
+}
+
+enum ldar_status ldar_trainer_add_examples(ldar_trainer *trainer, const struct ldar_batch *batch, const float *targets,
+                                           struct ldar_example_loss *loss, struct ldar_error *error)
+{
+    struct ldar_gradient_sink sink;
+    if (!trainer || !targets || !loss)
+        return ldar_fail(error, LDAR_ERROR_ARGUMENT, "no trainer, no targets, or no place for the loss");
+    enum ldar_status status = check_order(trainer, 1, error);
+    if (status == LDAR_OK)
+        status = check_examples(trainer, batch, error);
+    if (status == LDAR_OK)
+        status = check_targets(ldar_model_head(trainer->model), targets, batch->sequences, error);
+    if (status == LDAR_OK)
+        status = reserve_examples(trainer, batch->sequences, error);
+    if (status == LDAR_OK)
+        status = reserve(trainer, batch, error);
+    if (status == LDAR_OK)
+        status = begin_leaf(trainer, &sink, error);
+    if (status != LDAR_OK)
+        return status;
+    const struct ldar_examples examples = {
+        .head = ldar_model_head(trainer->model),
+        .targets = targets,
+        .ratio = trainer->options.ratio,
+        .ratio_weight = trainer->options.ratio_weight,
+        .scale = 1 / (double)trainer->micro_batches,
+        .mean = trainer->mean,
+        .dmean = trainer->dmean,
+        .scores = trainer->scores,
+        .row = trainer->row,
+    };
+    size_t bytes = 0;
+    status = ldar_network_learn_examples(&trainer->network, batch, &examples, &sink, loss, &bytes);
+    return end_leaf(trainer, batch, status, bytes, error);
 }
 
 /* The first parameter whose gradient is not finite; NULL: none. */
@@ -403,9 +606,10 @@ static void update(ldar_trainer *trainer, double rate, double norm)
     const double shrink = o->clip / (norm + 1e-6), t = (double)++trainer->steps;
     for (size_t i = 0; i < trainer->model->table.count; i++) {
         struct ldar_optimizer_part *part = &trainer->part[i];
-        const int inner = strstr(trainer->model->table.entry[i].name, ".main_network.") != NULL;
+        const struct ldar_parameter *parameter = &trainer->model->table.entry[i];
+        const int inner = strstr(parameter->name, ".main_network.") != NULL;
         part->scale = shrink < 1 ? (float)shrink : 1;
-        part->rate = (float)(inner ? rate : rate * o->outer_rate);
+        part->rate = (float)(is_head(parameter) ? rate * o->head_rate : inner ? rate : rate * o->outer_rate);
         part->correction1 = (float)(1 / (1 - pow((double)part->beta1, t)));
         part->correction2 = (float)(1 / (1 - pow((double)part->beta2, t)));
     }

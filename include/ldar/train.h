@@ -18,6 +18,12 @@ LDAR_BEGIN_DECLS
  *
  * The head of a model that has one has no part in it and stays as it is.
  *
+ * Or fine-tuning: the model's head learns from examples, sequences with a class
+ * or a value each. The loss of a micro-batch is the mean over its sequences of
+ * the cross-entropy of softmax(scores), or of half the squared error, plus alpha
+ * times the ratio loss. lm_head, unless it is the embedding table, has no part
+ * in it and stays as it is.
+ *
  * A step has a number of micro-batches, whose gradients are averaged along a
  * fixed tree; then the global norm is clipped and AdamW (Loshchilov and Hutter
  * 2019) moves the weights. Weights, gradients and moments are float32.
@@ -43,7 +49,16 @@ struct ldar_trainer_options {
     double decay;        /* of weights, but for biases, norms, A_log, D and dt_bias; negative: none; 0: 0.01 */
     double clip;         /* largest norm of the gradient; negative: no clipping; 0: 1 */
     double outer_rate;   /* factor of the rate of all in stage 0; 0: sqrt(n) D1 / D0, as published */
-    ldar_peers *peers;   /* who trains along, all with the same model, for as long as the trainer lives; NULL: nobody */
+    double head_rate;    /* factor of the rate of the head; 0: 1 */
+    int examples;        /* 1: fine-tuning, by ldar_trainer_add_examples; 0: masked language modelling, by _add */
+    /*
+     * With examples: how many blocks learn, the last ones of the path to the head, which is the outermost decoder from
+     * its end, then the inner network from its end, at last the outermost encoder. Nothing else learns but the norms
+     * behind the stacks that these are in, and the head; the backward pass goes no further, and what it would need is
+     * not kept. More than ldar_config_blocks are an error. 0: everything learns.
+     */
+    size_t last;
+    ldar_peers *peers; /* who trains along, all with the same model, for as long as the trainer lives; NULL: nobody */
 };
 
 /* The model is copied and may be destroyed. `options` may be NULL: all fields 0. On failure *trainer is NULL. */
@@ -85,6 +100,26 @@ LDAR_API LDAR_MUST_USE enum ldar_status ldar_trainer_add(ldar_trainer *trainer, 
                                                          const struct ldar_boundaries *boundaries,
                                                          struct ldar_loss *loss, struct ldar_error *error);
 
+/* What a pass over examples found. */
+struct ldar_example_loss {
+    double loss;      /* mean over the examples, in nats or as half the squared error; without the ratio loss */
+    double ratio;     /* the ratio loss, summed over stages */
+    size_t examples;  /* sequences of the batch */
+    size_t correct;   /* of these, whose highest score, the first of equals, is that of their class; 0 for a value */
+    size_t positions; /* of the batch */
+    size_t stages;    /* that have a router */
+    size_t chunks[LDAR_MAX_STAGES]; /* of each */
+};
+
+/*
+ * The next micro-batch of a trainer of examples: forward, loss and gradient. targets (sequences): the index of a class,
+ * or a value. No sequence, an empty one, a target that is no class or not finite: an error that names the sequence. The
+ * micro-batches of a step weigh alike, whatever their numbers of sequences. Boundaries are learned.
+ */
+LDAR_API LDAR_MUST_USE enum ldar_status ldar_trainer_add_examples(ldar_trainer *trainer, const struct ldar_batch *batch,
+                                                                  const float *targets, struct ldar_example_loss *loss,
+                                                                  struct ldar_error *error);
+
 /* What a step did. */
 struct ldar_step {
     double gradient_norm; /* before clipping; NaN or infinite where the gradient is */
@@ -101,6 +136,13 @@ LDAR_API LDAR_MUST_USE enum ldar_status ldar_trainer_evaluate(ldar_trainer *trai
                                                               const uint8_t *labels,
                                                               const struct ldar_boundaries *boundaries,
                                                               struct ldar_loss *loss, struct ldar_error *error);
+
+/*
+ * scores (sequences, outputs) of a batch by the model's head, with the weights as they are; no gradient. Batches are
+ * those of ldar_trainer_add_examples. Not between begin and step.
+ */
+LDAR_API LDAR_MUST_USE enum ldar_status ldar_trainer_scores(ldar_trainer *trainer, const struct ldar_batch *batch,
+                                                            float *scores, struct ldar_error *error);
 
 /* The steps that moved the weights. */
 LDAR_API uint64_t ldar_trainer_steps(const ldar_trainer *trainer);

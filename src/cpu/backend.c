@@ -474,7 +474,7 @@ static enum ldar_status fill(struct ldar_device *device, const struct ldar_conte
 }
 
 static enum ldar_status cpu_create(const struct ldar_parameters *parameters, const struct ldar_context_options *options,
-                                   int train, struct ldar_device **out, struct ldar_error *error)
+                                   const struct ldar_reach *train, struct ldar_device **out, struct ldar_error *error)
 {
     struct ldar_device *device = calloc(1, sizeof *device);
     *out = NULL;
@@ -484,6 +484,8 @@ static enum ldar_status cpu_create(const struct ldar_parameters *parameters, con
         free(device);
         return ldar_fail(error, LDAR_ERROR_MEMORY, "no memory for a context");
     }
+    if (train)
+        device->training->reach = *train;
     device->parameters = parameters;
     device->weight_bytes = sizeof *device;
     enum ldar_status status = fill(device, options, error);
@@ -596,6 +598,7 @@ const struct ldar_backend ldar_cpu_backend = {
     .refresh = cpu_refresh,
     .begin = cpu_begin,
     .classify = ldar_cpu_classify,
+    .pool_backward = ldar_cpu_pool_backward,
     .stack_backward = ldar_cpu_stack_backward,
     .dechunk_backward = ldar_cpu_dechunk_backward,
     .chunk_backward = ldar_cpu_chunk_backward,

@@ -57,7 +57,7 @@ static void dechunk_expand(const void *argument, size_t tile, struct ldar_worker
 static float *dechunk_room(struct ldar_device *device, size_t index, size_t chunks)
 {
     struct ldar_cpu_training *training = device->training;
-    if (!training || !training->keep)
+    if (!training || !training->keep || !training->reach.inside[index])
         return device->shared.z;
     const size_t stride = ldar_row_stride(device->stage[index].width, sizeof(float));
     training->average[index] = ldar_cpu_tape_take(device, chunks * stride);
@@ -186,6 +186,8 @@ void ldar_cpu_dechunk_backward(struct ldar_device *device, size_t index, const s
     ldar_parallel(&device->team, ldar_tiles(routing->chunks.rows), expand_backward, &job);
     ldar_parallel(&device->team, packed->sequences * job.blocks, average_backward, &job);
     chunk_backward(&job, device->stage[index + 1].width);
+    if (training->reach.first[index][LDAR_ENCODER] == SIZE_MAX)
+        return;
     const struct ldar_cpu_product product = {device->floats,  ldar_cpu_gradient(device, residual->data),
                                              job.dx,          training->encoder[index],
                                              residual->rows,  residual->columns,

@@ -36,3 +36,37 @@ void ldar_cpu_pool(struct ldar_device *device, const struct ldar_packed *packed,
     const struct pool_job job = {device, packed, mean, width, strips};
     ldar_parallel(&device->team, packed->sequences * strips, pool_task, &job);
 }
+
+struct pool_backward_job {
+    const struct ldar_device *device;
+    const struct ldar_packed *packed;
+    const float *dmean;
+};
+
+/* The rows of a tile, sequence by sequence. */
+static void pool_backward_task(const void *argument, size_t tile, struct ldar_worker *worker)
+{
+    const struct pool_backward_job *job = argument;
+    const struct ldar_cpu_stage *stage = &job->device->stage[0];
+    const size_t *offsets = job->packed->offsets;
+    const size_t first = tile * LDAR_TILE, end = first + ldar_tile_rows(job->packed->rows, tile);
+    size_t sequence = ldar_sequence_of(job->packed, first);
+    for (size_t row = first; row < end; sequence++) {
+        const size_t stop = offsets[sequence + 1] < end ? offsets[sequence + 1] : end;
+        const float *dmean = job->dmean + sequence * stage->width;
+        const double length = (double)(offsets[sequence + 1] - offsets[sequence]);
+        for (; row < stop; row++) {
+            float *dx = job->device->training->dx[0] + row * stage->x_stride;
+            for (size_t c = 0; c < stage->width; c++)
+                dx[c] = (float)((double)dmean[c] / length);
+        }
+    }
+    ldar_lap(worker, LDAR_CLOCK_OTHER);
+}
+
+void ldar_cpu_pool_backward(struct ldar_device *device, const struct ldar_packed *packed, const float *dmean)
+{
+    const struct pool_backward_job job = {device, packed, dmean};
+    ldar_cpu_tape_end(device);
+    ldar_parallel(&device->team, ldar_tiles(packed->rows), pool_backward_task, &job);
+}

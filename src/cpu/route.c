@@ -61,7 +61,9 @@ static float *route_keep(struct ldar_device *device, size_t stage, size_t rows)
 
 void ldar_cpu_route(struct ldar_device *device, size_t stage, const struct ldar_packed *packed, float *prob)
 {
-    float *qk = device->training && device->training->keep ? route_keep(device, stage, packed->rows) : device->shared.z;
+    const struct ldar_cpu_training *training = device->training;
+    const int keep = training && training->keep && training->reach.first[stage][LDAR_ENCODER] < SIZE_MAX;
+    float *qk = keep ? route_keep(device, stage, packed->rows) : device->shared.z;
     const struct route_job job = {device, &device->stage[stage], packed, device->x[stage], qk, prob};
     ldar_parallel(&device->team, ldar_tiles(packed->rows), route_project, &job);
     ldar_parallel(&device->team, ldar_tiles(packed->rows), route_compare, &job);

@@ -181,6 +181,7 @@ void ldar_cpu_stack_run(struct ldar_device *device, size_t index, enum ldar_stac
     struct ldar_cpu_stage *stage = &device->stage[index];
     struct ldar_cpu_stack *stack = &stage->stack[part];
     const int symbols = index == 0 && part == LDAR_ENCODER, keep = device->training && device->training->keep;
+    const size_t first = keep ? device->training->reach.first[index][part] : SIZE_MAX; /* layer that is kept */
     struct stack_job job = {
         .device = device, .stage = stage, .norm = stack->norm, .x = device->x[index], .rows = packed->rows};
     struct ldar_cpu_activations *at = &device->shared;
@@ -190,14 +191,15 @@ void ldar_cpu_stack_run(struct ldar_device *device, size_t index, enum ldar_stac
         job.done_record = job.next_record;
         job.next = i < stack->layers ? &stack->layer[i] : NULL;
         job.ids = i == 0 && symbols ? device->ids : NULL;
-        if (job.next && keep) {
+        if (job.next && i >= first) {
             ldar_cpu_record(device, stage, job.next, packed->rows, stack_spans(packed), &stack->record[i]);
             job.next_record = &stack->record[i];
             at = stack->record[i].kept ? &stack->record[i].own : &device->shared;
         }
         job.next_at = at;
         if (!job.next)
-            job.last = stack->last = keep ? ldar_cpu_tape_take(device, packed->rows * stage->x_stride) : NULL;
+            job.last = stack->last =
+                first < SIZE_MAX ? ldar_cpu_tape_take(device, packed->rows * stage->x_stride) : NULL;
         ldar_parallel(&device->team, ldar_tiles(packed->rows), stack_tile, &job);
         if (job.next)
             ldar_cpu_mix(device, stage, job.next, at, packed);
@@ -238,7 +240,7 @@ void ldar_cpu_stack_backward(struct ldar_device *device, size_t index, enum ldar
     const struct norm_job norm = {device, stage, stack->last, stack->norm, dx, packed->rows};
     ldar_parallel(&device->team, ldar_tiles(packed->rows), norm_backward, &norm);
     ldar_cpu_sum_partial(device, ldar_cpu_gradient(device, stack->norm), 0, stage->width, ldar_tiles(packed->rows));
-    for (size_t i = stack->layers; i-- > 0;)
+    for (size_t i = stack->layers; i-- > device->training->reach.first[index][part];)
         ldar_cpu_layer_backward(device, stage, &stack->layer[i], &stack->record[i], dx, packed,
                                 i == 0 && index == 0 && part == LDAR_ENCODER);
 }

@@ -140,37 +140,42 @@ static void activations(const struct ldar_device *device, const struct ldar_cpu_
         take(cut, &at->hidden, elements(device, rows, stage->hidden_stride));
 }
 
-/* Bytes of x before each layer of a stack, and behind the last. */
-static size_t least_of_stack(const struct ldar_cpu_stage *stage, const struct ldar_cpu_stack *stack, size_t rows)
+/* Bytes of x before each layer of a stack from `first` on, and behind the last. */
+static size_t least_of_stack(const struct ldar_cpu_stage *stage, const struct ldar_cpu_stack *stack, size_t first,
+                             size_t rows)
 {
     const size_t x = ldar_arena_bytes(product(rows, stage->x_stride));
-    size_t total = x;
-    for (size_t i = 0; i < stack->layers; i++)
+    size_t total = first < SIZE_MAX ? x : 0;
+    for (size_t i = first; i < stack->layers; i++)
         total += product(x, stack->layer[i].blocks ? 2 : 1);
     return total;
 }
 
 size_t ldar_cpu_tape_least(const struct ldar_device *device, const size_t *rows)
 {
+    const struct ldar_reach *reach = &device->training->reach;
     size_t total = 0;
     for (size_t s = 0; s < device->parameters->config.stages; s++) {
         const struct ldar_cpu_stage *stage = &device->stage[s];
-        total += least_of_stack(stage, &stage->stack[LDAR_ENCODER], rows[s]);
+        const size_t *first = reach->first[s];
+        total += least_of_stack(stage, &stage->stack[LDAR_ENCODER], first[LDAR_ENCODER], rows[s]);
         if (s + 1 == device->parameters->config.stages)
             break;
-        total += least_of_stack(stage, &stage->stack[LDAR_DECODER], rows[s]);
-        total += ldar_arena_bytes(product(rows[s], stage->x_stride + stage->qk_stride));
-        total += ldar_arena_bytes(product(rows[s + 1], stage->x_stride));
+        total += least_of_stack(stage, &stage->stack[LDAR_DECODER], first[LDAR_DECODER], rows[s]);
+        if (first[LDAR_ENCODER] < SIZE_MAX)
+            total += ldar_arena_bytes(product(rows[s], stage->x_stride + stage->qk_stride));
+        if (reach->inside[s])
+            total += ldar_arena_bytes(product(rows[s + 1], stage->x_stride));
     }
     return total;
 }
 
 static size_t full_stack(const struct ldar_device *device, const struct ldar_cpu_stage *stage,
-                         const struct ldar_cpu_stack *stack, size_t rows)
+                         const struct ldar_cpu_stack *stack, size_t first, size_t rows)
 {
     struct cut cut = {NULL, 0};
     struct ldar_cpu_activations none;
-    for (size_t i = 0; i < stack->layers; i++)
+    for (size_t i = first; i < stack->layers; i++)
         activations(device, stage, &stack->layer[i], rows, ldar_spans(rows), &cut, &none);
     return cut.total;
 }
@@ -180,7 +185,8 @@ int ldar_cpu_tape_map(struct ldar_device *device, const size_t *rows)
     size_t total = ldar_cpu_tape_least(device, rows);
     for (size_t s = 0; s < device->parameters->config.stages; s++)
         for (int part = 0; part < 2; part++)
-            total += full_stack(device, &device->stage[s], &device->stage[s].stack[part], rows[s]);
+            total += full_stack(device, &device->stage[s], &device->stage[s].stack[part],
+                                device->training->reach.first[s][part], rows[s]);
     ldar_arena_unmap(&device->training->tape);
     return ldar_arena_map(&device->training->tape, total + 4096);
 }

@@ -34,6 +34,7 @@ struct ldar_cpu_transposed {
 };
 
 struct ldar_cpu_training {
+    struct ldar_reach reach;                /* of the backward passes: nothing else is kept for them */
     const float *weights;                   /* all of the network's parameters */
     float *gradient;                        /* the same of their gradients, of the micro-batch at work */
     size_t limit;                           /* bytes that the device may take in all; SIZE_MAX: any number */
@@ -158,6 +159,8 @@ void ldar_cpu_dechunk_backward(struct ldar_device *device, size_t stage, const s
 void ldar_cpu_embed_backward(struct ldar_device *device, const struct ldar_packed *packed);
 void ldar_cpu_classify(struct ldar_device *device, const struct ldar_packed *packed, const uint8_t *labels, float scale,
                        float *loss, uint8_t *correct);
+
+void ldar_cpu_pool_backward(struct ldar_device *device, const struct ldar_packed *packed, const float *dmean);
 
 void ldar_cpu_optimize(struct ldar_device *device, const struct ldar_optimizer_part *parts, size_t count);
 void ldar_cpu_sum_squares(struct ldar_device *device, const float *x, size_t count, double *sum);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/head.h"
 #include "status.h"
 
 size_t ldar_network_bytes(const struct ldar_config *config, size_t rows, size_t sequences)
@@ -196,6 +197,18 @@ static double ratio_loss(const struct ldar_decision *d, size_t rows, double n, d
     return ((1 - f) * (1 - g) + (n - 1) * f * g) * factor;
 }
 
+/* Of all routers, and how many chunks each chose. */
+static double ratio_losses(const struct ldar_network *network, size_t rows, double n, size_t *chunks)
+{
+    double sum = 0;
+    for (size_t s = 0; s + 1 < network->config->stages; s++) {
+        double slope;
+        sum += ratio_loss(&network->decision[s], rows, n, &slope);
+        rows = chunks[s] = network->decision[s].chunks.rows;
+    }
+    return sum;
+}
+
 /* Sums of what the rows give, in their order. */
 static void count_loss(const struct ldar_objective *objective, size_t rows, struct ldar_loss *loss)
 {
@@ -207,9 +220,24 @@ static void count_loss(const struct ldar_objective *objective, size_t rows, stru
     loss->mlm = loss->labelled ? sum / (double)loss->labelled : 0;
 }
 
-/* One level of the hierarchy, from dx[stage] behind its decoder to dx[stage] before its encoder. */
-static void level_backward(struct ldar_network *network, size_t stage, const struct ldar_packed *packed,
-                           const struct ldar_objective *objective)
+/* The forward pass of a batch. 0: a router chose so many chunks that the device would need *bytes, too many. */
+static int run_forward(struct ldar_network *network, const struct ldar_batch *batch, const struct ldar_packed *packed,
+                       const struct ldar_boundaries *boundaries, const struct ldar_gradient_sink *sink, size_t *bytes)
+{
+    network->backend->begin(network->device, packed->rows, sink);
+    network->backend->embed(network->device, batch->ids, packed);
+    network->max_bytes = sink ? sink->max_bytes : SIZE_MAX;
+    network->positions = packed->rows;
+    if (level(network, 0, packed, boundaries, NULL))
+        return 1;
+    *bytes = least_bytes(network, 0, packed->rows);
+    return 0;
+}
+
+/* One level of the hierarchy, from dx[stage] behind its decoder to dx[stage] before its encoder, as far as the reach.
+ * `pull` weighs the ratio loss. */
+static void level_backward(struct ldar_network *network, size_t stage, const struct ldar_packed *packed, double ratio,
+                           double pull)
 {
     const struct ldar_backend *backend = network->backend;
     struct ldar_device *device = network->device;
@@ -219,16 +247,31 @@ static void level_backward(struct ldar_network *network, size_t stage, const str
         float *dprob = network->decision[stage].dprob;
         double slope;
         backend->stack_backward(device, stage, LDAR_DECODER, packed);
+        if (!network->reach.inside[stage])
+            return;
         backend->dechunk_backward(device, stage, packed, &routing, dprob);
-        level_backward(network, stage + 1, &routing.chunks, objective);
+        level_backward(network, stage + 1, &routing.chunks, ratio, pull);
+        if (network->reach.first[stage][LDAR_ENCODER] == SIZE_MAX)
+            return;
         backend->chunk_backward(device, stage, packed, &routing);
-        ratio_loss(d, packed->rows, objective->ratio, &slope);
-        slope *= objective->ratio_weight * objective->scale / (double)packed->rows;
+        ratio_loss(d, packed->rows, ratio, &slope);
+        slope *= pull / (double)packed->rows;
         for (size_t i = 0; i < packed->rows; i++)
             dprob[i] += (float)slope;
         backend->route_backward(device, stage, packed, dprob);
     }
     backend->stack_backward(device, stage, LDAR_ENCODER, packed);
+}
+
+/* From dx[0] behind the outermost decoder: where the pass ends early, all before it is as final as the rest. */
+static void run_backward(struct ldar_network *network, const struct ldar_packed *packed, double ratio, double pull,
+                         const struct ldar_gradient_sink *sink)
+{
+    level_backward(network, 0, packed, ratio, pull);
+    if (network->reach.embedding)
+        network->backend->embed_backward(network->device, packed);
+    else if (sink->final)
+        sink->final(sink->own, 0);
 }
 
 enum ldar_status ldar_network_learn(struct ldar_network *network, const struct ldar_batch *batch,
@@ -239,30 +282,59 @@ enum ldar_status ldar_network_learn(struct ldar_network *network, const struct l
     *loss = (struct ldar_loss){.positions = packed.rows, .stages = network->config->stages - 1};
     for (size_t i = 0; i < packed.rows; i++)
         loss->labelled += objective->labels[i] != LDAR_UNLABELLED;
-    network->backend->begin(network->device, packed.rows, sink);
-    network->backend->embed(network->device, batch->ids, &packed);
-    network->max_bytes = sink ? sink->max_bytes : SIZE_MAX;
-    network->positions = packed.rows;
-    if (!level(network, 0, &packed, boundaries, NULL)) {
-        *bytes = least_bytes(network, 0, packed.rows);
+    if (!run_forward(network, batch, &packed, boundaries, sink, bytes))
         return LDAR_ERROR_MEMORY;
-    }
     const double scale = loss->labelled ? objective->scale / (double)loss->labelled : 0;
     network->backend->classify(network->device, &packed, objective->labels, (float)scale, objective->loss,
                                objective->correct);
     count_loss(objective, packed.rows, loss);
-    size_t rows = packed.rows;
-    for (size_t s = 0; s < loss->stages; s++) {
-        double slope;
-        loss->ratio += ratio_loss(&network->decision[s], rows, objective->ratio, &slope);
-        rows = loss->chunks[s] = network->decision[s].chunks.rows;
-    }
+    loss->ratio = ratio_losses(network, packed.rows, objective->ratio, loss->chunks);
     loss->loss = loss->mlm + objective->ratio_weight * loss->ratio;
     if (!sink)
         return LDAR_OK;
     if (!isfinite(loss->loss)) /* whoever sums up this gradient is to know */
         sink->gradient[0] = NAN;
-    level_backward(network, 0, &packed, objective);
-    network->backend->embed_backward(network->device, &packed);
+    run_backward(network, &packed, objective->ratio, objective->ratio_weight * objective->scale, sink);
+    return LDAR_OK;
+}
+
+/* ---- examples ---- */
+
+void ldar_network_pool(struct ldar_network *network, const struct ldar_batch *batch, float *mean)
+{
+    const struct ldar_boundaries learned = {.size = sizeof learned};
+    const struct ldar_packed packed = {batch->offsets[batch->sequences], batch->sequences, batch->offsets};
+    size_t bytes;
+    run_forward(network, batch, &packed, &learned, NULL, &bytes);
+    network->backend->pool(network->device, &packed, mean);
+}
+
+enum ldar_status ldar_network_learn_examples(struct ldar_network *network, const struct ldar_batch *batch,
+                                             const struct ldar_examples *examples,
+                                             const struct ldar_gradient_sink *sink, struct ldar_example_loss *loss,
+                                             size_t *bytes)
+{
+    const struct ldar_boundaries learned = {.size = sizeof learned};
+    const struct ldar_packed packed = {batch->offsets[batch->sequences], batch->sequences, batch->offsets};
+    const struct ldar_head *head = examples->head;
+    const size_t width = network->config->stage[0].width;
+    float *dweight = sink->gradient + (head->weight - sink->weights),
+          *dbias = sink->gradient + (head->bias - sink->weights);
+    *loss = (struct ldar_example_loss){
+        .examples = batch->sequences, .positions = packed.rows, .stages = network->config->stages - 1};
+    if (!run_forward(network, batch, &packed, &learned, sink, bytes))
+        return LDAR_ERROR_MEMORY;
+    network->backend->pool(network->device, &packed, examples->mean);
+    ldar_head_apply(head, width, examples->mean, batch->sequences, examples->scores);
+    loss->loss = ldar_head_loss(head, examples->targets, batch->sequences, examples->scale / (double)batch->sequences,
+                                examples->scores, &loss->correct)
+                 / (double)batch->sequences;
+    loss->ratio = ratio_losses(network, packed.rows, examples->ratio, loss->chunks);
+    ldar_head_backward(head, width, examples->mean, examples->scores, batch->sequences, dweight, dbias, examples->dmean,
+                       examples->row);
+    if (!isfinite(loss->loss + examples->ratio_weight * loss->ratio)) /* whoever sums up this gradient is to know */
+        dbias[0] = NAN;
+    network->backend->pool_backward(network->device, &packed, examples->dmean);
+    run_backward(network, &packed, examples->ratio, examples->ratio_weight * examples->scale, sink);
     return LDAR_OK;
 }

@@ -11,9 +11,10 @@ struct ldar_network {
     const struct ldar_backend *backend;
     struct ldar_device *device;
     const struct ldar_config *config;
-    size_t rows, sequences; /* that there is room for */
-    size_t max_bytes;       /* that the pass at work may take on the device; SIZE_MAX: any number */
-    size_t positions;       /* of the batch at work */
+    struct ldar_reach reach; /* of the device, where it trains */
+    size_t rows, sequences;  /* that there is room for */
+    size_t max_bytes;        /* that the pass at work may take on the device; SIZE_MAX: any number */
+    size_t positions;        /* of the batch at work */
     /* What each router decided, (rows) or (sequences + 1) each. */
     struct ldar_decision {
         float *prob, *dprob, *chunk_prob; /* dprob in training */
@@ -52,6 +53,25 @@ struct ldar_objective {
 enum ldar_status ldar_network_learn(struct ldar_network *network, const struct ldar_batch *batch,
                                     const struct ldar_boundaries *boundaries, const struct ldar_objective *objective,
                                     const struct ldar_gradient_sink *sink, struct ldar_loss *loss, size_t *bytes);
+
+/* What a pass over examples is to weigh. */
+struct ldar_examples {
+    const struct ldar_head *head; /* its numbers lie where sink->weights tells */
+    const float *targets;         /* (sequences) */
+    double ratio, ratio_weight;   /* n and alpha */
+    double scale;                 /* of the gradient */
+    float *mean, *dmean;          /* (sequences, D): room */
+    double *scores, *row;         /* (sequences, outputs), (D): room */
+};
+
+/* As ldar_network_learn, of checked examples; sequences are not empty. There is a sink. */
+enum ldar_status ldar_network_learn_examples(struct ldar_network *network, const struct ldar_batch *batch,
+                                             const struct ldar_examples *examples,
+                                             const struct ldar_gradient_sink *sink, struct ldar_example_loss *loss,
+                                             size_t *bytes);
+
+/* mean (sequences, D) of the last hidden states, on a device that was created for training. */
+void ldar_network_pool(struct ldar_network *network, const struct ldar_batch *batch, float *mean);
 
 /* Releases the host's arrays; the device is the caller's. */
 void ldar_network_release(struct ldar_network *network);

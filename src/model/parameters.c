@@ -20,6 +20,7 @@ static const double deviation = 0.02;
 struct builder {
     struct ldar_parameter_table *table;
     char prefix[144];
+    struct ldar_place place; /* of what comes next */
 };
 
 static struct ldar_parameter *add(struct builder *builder, const char *name, enum ldar_start start, double scale,
@@ -34,6 +35,7 @@ static struct ldar_parameter *add(struct builder *builder, const char *name, enu
     parameter->count = first * second * third;
     parameter->start = start;
     parameter->scale = scale;
+    parameter->place = builder->place;
     return parameter;
 }
 
@@ -122,18 +124,25 @@ static void add_layer(struct builder *builder, struct ldar_layer *layer, const s
 }
 
 /* `residuals` additions lie on the residual path to this stack's end, as the published initialisation counts them. */
-static void add_stack(struct builder *builder, const char *name, struct ldar_stack *stack,
-                      const struct ldar_stage_config *stage, size_t residuals)
+static void add_stack(struct builder *builder, const char *name, struct ldar_parameters *parameters, size_t index,
+                      enum ldar_stack_part part, size_t residuals)
 {
+    const struct ldar_stage_config *stage = &parameters->config.stage[index];
+    struct ldar_stack *stack =
+        part == LDAR_ENCODER ? &parameters->stage[index].encoder : &parameters->stage[index].decoder;
     const double out_deviation = deviation / sqrt((double)residuals);
     const size_t length = strlen(builder->prefix);
+    builder->place = (struct ldar_place){.stacked = 1, .stage = index, .part = part};
     for (size_t i = 0; i < stack->layers; i++) {
+        builder->place.layer = i;
         snprintf(builder->prefix + length, sizeof builder->prefix - length, "%s.layers.%zu.", name, i);
         add_layer(builder, &stack->layer[i], stage, out_deviation);
     }
     snprintf(builder->prefix + length, sizeof builder->prefix - length, "%s.", name);
+    builder->place.layer = SIZE_MAX;
     add_vector(builder, "rmsnorm.weight", &stack->norm, LDAR_START_ONE, 0, stage->width);
     builder->prefix[length] = '\0';
+    builder->place = (struct ldar_place){0};
 }
 
 /* Additions to the residual stream in a stack: a SwiGLU is one more. */
@@ -156,10 +165,10 @@ static void add_stage(struct builder *builder, struct ldar_parameters *parameter
     }
     residuals += stack_residuals(&stage->encoder) + stack_residuals(&stage->decoder);
     if (s + 1 == parameters->config.stages) {
-        add_stack(builder, "main_network", &stage->encoder, config, residuals);
+        add_stack(builder, "main_network", parameters, s, LDAR_ENCODER, residuals);
         return;
     }
-    add_stack(builder, "encoder", &stage->encoder, config, residuals);
+    add_stack(builder, "encoder", parameters, s, LDAR_ENCODER, residuals);
     add_matrix(builder, "routing_module.q_proj_layer.weight", &stage->router_q, LDAR_START_IDENTITY, 0, width, width);
     add_matrix(builder, "routing_module.k_proj_layer.weight", &stage->router_k, LDAR_START_IDENTITY, 0, width, width);
     add_matrix(builder, "residual_proj.weight", &stage->residual_proj, LDAR_START_ZERO, 0, width, width);
@@ -169,7 +178,7 @@ static void add_stage(struct builder *builder, struct ldar_parameters *parameter
     snprintf(builder->prefix + length, sizeof builder->prefix - length, "main_network.");
     add_stage(builder, parameters, s + 1, residuals);
     builder->prefix[length] = '\0';
-    add_stack(builder, "decoder", &stage->decoder, config, residuals);
+    add_stack(builder, "decoder", parameters, s, LDAR_DECODER, residuals);
 }
 
 /* Of the mean hidden state; float32 in every file, since it is small and what all of them end in. */
@@ -221,7 +230,7 @@ enum ldar_status ldar_parameters_create(const struct ldar_config *config, const 
         take_layers(&parameters->stage[s].encoder, config->stage[s].encoder, &layer);
         take_layers(&parameters->stage[s].decoder, config->stage[s].decoder, &layer);
     }
-    struct builder builder = {table, ""};
+    struct builder builder = {.table = table};
     add_symbols(&builder, "embeddings.weight", &parameters->embeddings, config->stage[0].width);
     snprintf(builder.prefix, sizeof builder.prefix, "backbone.");
     add_stage(&builder, parameters, 0, 0);

@@ -42,6 +42,9 @@ struct ldar_swiglu {
     struct ldar_matrix fc2; /* (D, F) */
 };
 
+/* The two stacks of a stage; the innermost stage's only stack is its LDAR_ENCODER. */
+enum ldar_stack_part { LDAR_ENCODER, LDAR_DECODER, LDAR_STACK_PARTS };
+
 /* A pre-norm block. */
 struct ldar_layer {
     char kind;          /* 'm' 't' 'M' 'T' */

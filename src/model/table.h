@@ -20,6 +20,13 @@ enum ldar_start {
     LDAR_START_A_LOG    /* log of a decay uniform in [1, 16] */
 };
 
+/* Where a parameter stands in the network. */
+struct ldar_place {
+    int stacked; /* 1: in a stack, and there in a layer, or SIZE_MAX: behind them, as its norm */
+    size_t stage, layer;
+    enum ldar_stack_part part;
+};
+
 /* One distinct parameter. in_proj and out_proj of a BiMamba-2 layer are distinct once, named as "fwd". */
 struct ldar_parameter {
     char name[LDAR_PARAMETER_NAME];
@@ -28,6 +35,7 @@ struct ldar_parameter {
     double scale;
     int narrow; /* a bfloat16 file stores it as bfloat16; all others are float32 in every file */
     int shared; /* a published file may hold an equal copy under "bwd" */
+    struct ldar_place place;
 
     /* Where the computation looks for it: one of the two is not NULL. Only a narrow matrix may be other than float. */
     struct ldar_matrix *matrix;

@@ -2,6 +2,7 @@
 /* The public functions in the hands of a caller who gets it wrong: an error, in words, and never a crash. */
 #include <ldar/ldar.h>
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -287,6 +288,147 @@ static void test_wide_heads(void **state)
     assert_non_null(strstr(error.message, "512"));
 }
 
+/* ---- heads and examples ---- */
+
+static ldar_model *headed(enum ldar_head_kind kind, size_t count)
+{
+    static const char *const class_names[] = {"a", "b", "c"};
+    const struct ldar_head head = {.kind = kind, .outputs = count, .names = class_names};
+    ldar_model *out;
+    assert_int_equal(ldar_model_with_head(model, &head, 1, &out, NULL), LDAR_OK);
+    return out;
+}
+
+static ldar_trainer *example_trainer(const ldar_model *own)
+{
+    const struct ldar_trainer_options options = {.size = sizeof options, .examples = 1};
+    ldar_trainer *trainer;
+    assert_int_equal(ldar_trainer_create(own, &options, &trainer, NULL), LDAR_OK);
+    return trainer;
+}
+
+static void test_example_options(void **state)
+{
+    (void)state;
+    ldar_model *own = headed(LDAR_HEAD_CLASSES, 3);
+    static const struct ldar_trainer_options wrong[] = {
+        {.size = sizeof wrong[0], .examples = 2},
+        {.size = sizeof wrong[0], .examples = -1},
+        {.size = sizeof wrong[0], .last = 1},
+        {.size = sizeof wrong[0], .examples = 1, .last = 14},
+        {.size = sizeof wrong[0], .examples = 1, .last = SIZE_MAX},
+        {.size = sizeof wrong[0], .examples = 1, .head_rate = -1},
+        {.size = sizeof wrong[0], .examples = 1, .head_rate = INFINITY},
+        {.size = sizeof wrong[0], .examples = 1, .head_rate = NAN},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        ldar_trainer *none = (ldar_trainer *)(void *)own;
+        assert_refused(ldar_trainer_create(own, &wrong[i], &none, &error));
+        assert_null(none);
+    }
+    const struct ldar_trainer_options headless = {.size = sizeof headless, .examples = 1};
+    ldar_trainer *none = (ldar_trainer *)(void *)own;
+    assert_refused(ldar_trainer_create(model, &headless, &none, &error));
+    assert_null(none);
+    assert_int_equal(ldar_config_blocks(ldar_model_config(own)), 13);
+    ldar_model_destroy(own);
+}
+
+/* Each is refused, says which sequence, and the step goes on as if it had not been. */
+static void test_examples(void **state)
+{
+    (void)state;
+    static const size_t hollow[] = {0, 5, 5, LENGTH}, none[] = {0, 0}, late[] = {1, 5};
+    static const float classes[] = {0, 2, 1}, wrong[] = {3, -1, 0.5f, 1e10f, NAN, INFINITY};
+    ldar_model *own = headed(LDAR_HEAD_CLASSES, 3), *single = headed(LDAR_HEAD_VALUE, 1);
+    ldar_trainer *trainer = example_trainer(own), *value = example_trainer(single), *plain;
+    struct ldar_example_loss loss;
+    struct ldar_loss masked;
+    struct ldar_step step;
+    float scores[9];
+    uint8_t labels[LENGTH] = {0};
+    assert_refused(ldar_trainer_add_examples(trainer, &batch, classes, &loss, &error)); /* no step has begun */
+    assert_int_equal(ldar_trainer_begin(trainer, 1, NULL, NULL, NULL), LDAR_OK);
+    assert_int_equal(ldar_trainer_begin(value, 1, NULL, NULL, NULL), LDAR_OK);
+    assert_refused(ldar_trainer_scores(trainer, &batch, scores, &error)); /* one has */
+    assert_refused(ldar_trainer_add_examples(NULL, &batch, classes, &loss, &error));
+    assert_refused(ldar_trainer_add_examples(trainer, NULL, classes, &loss, &error));
+    assert_refused(ldar_trainer_add_examples(trainer, &batch, NULL, &loss, &error));
+    assert_refused(ldar_trainer_add_examples(trainer, &batch, classes, NULL, &error));
+    assert_refused(ldar_trainer_add(trainer, &batch, labels, NULL, &masked, &error));
+    assert_refused(ldar_trainer_add_examples(trainer, &(struct ldar_batch){ids, none, 0}, classes, &loss, &error));
+    assert_refused(ldar_trainer_add_examples(trainer, &(struct ldar_batch){ids, none, 1}, classes, &loss, &error));
+    assert_refused(ldar_trainer_add_examples(trainer, &(struct ldar_batch){ids, late, 1}, classes, &loss, &error));
+    struct ldar_error error;
+    assert_int_equal(ldar_trainer_add_examples(trainer, &(struct ldar_batch){ids, hollow, 3}, classes, &loss, &error),
+                     LDAR_ERROR_ARGUMENT);
+    assert_string_equal(error.message, "sequence 1 of the batch is empty: it has no mean to score");
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        const float targets[] = {1, wrong[i]};
+        assert_int_equal(ldar_trainer_add_examples(trainer, &batch, targets, &loss, &error), LDAR_ERROR_ARGUMENT);
+        assert_non_null(strstr(error.message, "the target of sequence 1 of the batch is "));
+        if (wrong[i] - wrong[i] != 0) { /* a value may be any finite number */
+            assert_int_equal(ldar_trainer_add_examples(value, &batch, targets, &loss, &error), LDAR_ERROR_ARGUMENT);
+            assert_non_null(strstr(error.message, "the target of sequence 1 of the batch is "));
+        }
+    }
+    assert_int_equal(ldar_trainer_add_examples(value, &batch, (const float[]){-1e30f, 1e30f}, &loss, NULL), LDAR_OK);
+    assert_int_equal(ldar_trainer_add_examples(trainer, &batch, classes, &loss, NULL), LDAR_OK);
+    assert_refused(ldar_trainer_add_examples(trainer, &batch, classes, &loss, &error));
+    assert_int_equal(ldar_trainer_step(trainer, 1e-3, &step, NULL), LDAR_OK);
+    assert_false(step.skipped);
+    assert_refused(ldar_trainer_scores(NULL, &batch, scores, &error));
+    assert_refused(ldar_trainer_scores(trainer, NULL, scores, &error));
+    assert_refused(ldar_trainer_scores(trainer, &batch, NULL, &error));
+    assert_refused(ldar_trainer_scores(trainer, &(struct ldar_batch){ids, hollow, 3}, scores, &error));
+    assert_int_equal(ldar_trainer_scores(trainer, &batch, scores, NULL), LDAR_OK);
+
+    const struct ldar_trainer_options masking = {.size = sizeof masking};
+    assert_int_equal(ldar_trainer_create(model, &masking, &plain, NULL), LDAR_OK);
+    assert_refused(ldar_trainer_scores(plain, &batch, scores, &error)); /* no head */
+    assert_int_equal(ldar_trainer_begin(plain, 1, NULL, NULL, NULL), LDAR_OK);
+    assert_refused(ldar_trainer_add_examples(plain, &batch, classes, &loss, &error));
+    ldar_trainer_destroy(plain);
+    ldar_trainer_destroy(value);
+    ldar_trainer_destroy(trainer);
+    ldar_model_destroy(single);
+    ldar_model_destroy(own);
+}
+
+/* More sequences than the memory has room for the means of: an error before anything is held. */
+static void test_example_memory(void **state)
+{
+    (void)state;
+    ldar_model *own = headed(LDAR_HEAD_CLASSES, 3);
+    ldar_trainer *trainer = example_trainer(own);
+    struct ldar_profile profile;
+    struct ldar_example_loss loss;
+    ldar_trainer_profile(trainer, &profile);
+    ldar_trainer_destroy(trainer);
+    const struct ldar_trainer_options options = {
+        .size = sizeof options,
+        .context = {.size = sizeof options.context, .threads = 1, .max_bytes = profile.peak_bytes + (128 << 20)},
+        .examples = 1};
+    enum { MANY = 1 << 18 };
+    size_t *ends = malloc((MANY + 1) * sizeof *ends);
+    uint8_t *many = calloc(MANY, 1);
+    float *targets = calloc(MANY, sizeof *targets);
+    assert_true(ends && many && targets);
+    for (size_t i = 0; i <= MANY; i++) {
+        ends[i] = i;
+    }
+    assert_int_equal(ldar_trainer_create(own, &options, &trainer, NULL), LDAR_OK);
+    assert_int_equal(ldar_trainer_begin(trainer, 1, NULL, NULL, NULL), LDAR_OK);
+    assert_status(LDAR_ERROR_MEMORY,
+                  ldar_trainer_add_examples(trainer, &(struct ldar_batch){many, ends, MANY}, targets, &loss, &error));
+    assert_int_equal(ldar_trainer_add_examples(trainer, &batch, targets, &loss, NULL), LDAR_OK);
+    free(targets);
+    free(many);
+    free(ends);
+    ldar_trainer_destroy(trainer);
+    ldar_model_destroy(own);
+}
+
 static void test_letters(void **state)
 {
     (void)state;
@@ -311,11 +453,13 @@ static void test_letters(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pointers),       cmocka_unit_test(test_offsets), cmocka_unit_test(test_nothing),
-        cmocka_unit_test(test_symbols),        cmocka_unit_test(test_sizes),   cmocka_unit_test(test_options),
-        cmocka_unit_test(test_environment),    cmocka_unit_test(test_names),
-        cmocka_unit_test(test_configurations), cmocka_unit_test(test_wide_heads),
-        cmocka_unit_test(test_letters),
+        cmocka_unit_test(test_pointers),        cmocka_unit_test(test_offsets),
+        cmocka_unit_test(test_nothing),         cmocka_unit_test(test_symbols),
+        cmocka_unit_test(test_sizes),           cmocka_unit_test(test_options),
+        cmocka_unit_test(test_environment),     cmocka_unit_test(test_names),
+        cmocka_unit_test(test_configurations),  cmocka_unit_test(test_wide_heads),
+        cmocka_unit_test(test_example_options), cmocka_unit_test(test_examples),
+        cmocka_unit_test(test_example_memory),  cmocka_unit_test(test_letters),
     };
     return cmocka_run_group_tests_name("api.hostile", tests, set_up, tear_down);
 }
