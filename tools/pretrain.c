@@ -3,8 +3,10 @@
 #include "interrupt.h"
 #include "message.h"
 #include "report.h"
+#include "trainer_state.h"
 
 #include "formats/members.h"
+#include "formats/number.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -99,19 +101,6 @@ static double compression(const struct sums *sums)
     return sums->chunks > 0 ? sums->positions / sums->chunks : NAN;
 }
 
-struct number {
-    char text[32];
-};
-
-/* As JSON has it, which knows no NaN. */
-static struct number number(double value)
-{
-    struct number number = {"null"};
-    if (isfinite(value))
-        snprintf(number.text, sizeof number.text, "%.9g", value);
-    return number;
-}
-
 /* ---- a step ---- */
 
 /* The i-th micro-batch of a step. Masks of step 0 are those of validation. */
@@ -185,9 +174,9 @@ static enum ldar_status log_step(struct pretraining *training, const struct sums
     return run_log(training->run, error,
                    "{\"step\": %" PRIu64 ", \"loss\": %s, \"mlm\": %s, \"ratio_loss\": %s, \"compression\": %s, "
                    "\"rate\": %s, \"gradient_norm\": %s%s, \"nt_per_s\": %s}",
-                   training->state.step, number(sums->loss / batches).text, number(sums->mlm / batches).text,
-                   number(sums->ratio / batches).text, number(compression(sums)).text, number(rate).text,
-                   number(step->gradient_norm).text, skipped, number(sums->positions / seconds).text);
+                   training->state.step, json_number(sums->loss / batches).text, json_number(sums->mlm / batches).text,
+                   json_number(sums->ratio / batches).text, json_number(compression(sums)).text, json_number(rate).text,
+                   json_number(step->gradient_norm).text, skipped, json_number(sums->positions / seconds).text);
 }
 
 /* A step whose gradient is not finite has left the weights alone; many in a row are the end. */
@@ -284,7 +273,8 @@ static enum ldar_status write_report(const struct pretraining *training, struct 
 {
     char log[RUN_PATH], page[RUN_PATH];
     const char *name = strrchr(training->run->folder, '/');
-    return report_write(run_path(training->run, "log.jsonl", log), run_path(training->run, "report.html", page),
+    return report_write(REPORT_PRETRAINING, run_path(training->run, "log.jsonl", log),
+                        run_path(training->run, "report.html", page),
                         name && name[1] ? name + 1 : training->run->folder, training->settings->common.command_line,
                         training->settings->steps, error);
 }
@@ -302,35 +292,15 @@ static enum ldar_status validate(struct pretraining *training, struct work *work
              compression(&sums));
     if (!ranks_first(training->peers))
         return LDAR_OK;
-    status =
-        run_log(training->run, error,
-                "{\"step\": %" PRIu64 ", \"validation_loss\": %s, \"validation_accuracy\": %s, "
-                "\"validation_compression\": %s, \"validation_positions\": %.0f}",
-                state->step, number(loss).text, number(accuracy).text, number(compression(&sums)).text, sums.labelled);
+    status = run_log(training->run, error,
+                     "{\"step\": %" PRIu64 ", \"validation_loss\": %s, \"validation_accuracy\": %s, "
+                     "\"validation_compression\": %s, \"validation_positions\": %.0f}",
+                     state->step, json_number(loss).text, json_number(accuracy).text,
+                     json_number(compression(&sums)).text, sums.labelled);
     return status == LDAR_OK ? write_report(training, error) : status;
 }
 
 /* ---- checkpoints ---- */
-
-enum { GROUPS = 3 };
-
-/* The trainer's weights and moments as a checkpoint names them; the caller frees the array. NULL without memory. */
-static struct ldar_checkpoint_tensor *checkpoint_tensors(const ldar_trainer *trainer, size_t *count)
-{
-    static const char *const groups[GROUPS] = {"weight", "moment1", "moment2"};
-    const size_t tensors = ldar_trainer_tensors(trainer);
-    struct ldar_checkpoint_tensor *list = calloc(GROUPS * tensors, sizeof *list);
-    *count = GROUPS * tensors;
-    for (size_t i = 0; list && i < *count; i++) {
-        struct ldar_trainer_tensor tensor;
-        ldar_trainer_tensor(trainer, i % tensors, &tensor);
-        float *const data[GROUPS] = {tensor.weight, tensor.moment1, tensor.moment2};
-        list[i] = (struct ldar_checkpoint_tensor){
-            .group = groups[i / tensors], .name = tensor.name, .rank = tensor.rank, .data = data[i / tensors]};
-        memcpy(list[i].shape, tensor.shape, tensor.rank * sizeof *tensor.shape);
-    }
-    return list;
-}
 
 static void format_state(const struct pretraining *training, char text[STATE_TEXT])
 {
@@ -343,32 +313,12 @@ static void format_state(const struct pretraining *training, char text[STATE_TEX
         state->validated, corpus_summary(training->corpus).hash, ldar_isa_name(ldar_trainer_isa(training->trainer)));
 }
 
-static uint64_t state_number(const char *text, const char *key)
-{
-    double value;
-    return member_number(text, key, &value) ? (uint64_t)value : 0;
-}
-
 static enum ldar_status save_state(struct pretraining *training, int background, struct ldar_error *error)
 {
     char state[STATE_TEXT];
-    size_t count;
-    const struct ldar_config *config = ldar_model_config(ldar_trainer_weights(training->trainer));
-    const size_t length = ldar_config_format(config, NULL, 0);
-    char *text = malloc(length + 1);
-    struct ldar_checkpoint_tensor *tensors = checkpoint_tensors(training->trainer, &count);
-    enum ldar_status status;
-    if (!text || !tensors) {
-        status = fail(error, LDAR_ERROR_MEMORY, "no memory for a checkpoint");
-    } else {
-        ldar_config_format(config, text, length + 1);
-        format_state(training, state);
-        status = ldar_checkpoints_save(training->run->checkpoints, training->state.step, text, state, tensors, count,
-                                       background, error);
-    }
-    free(text);
-    free(tensors);
-    return status;
+    format_state(training, state);
+    return trainer_state_save(training->run->checkpoints, training->trainer, training->state.step, state, background,
+                              error);
 }
 
 static enum ldar_status save_model(const struct pretraining *training, struct ldar_error *error)
@@ -406,39 +356,21 @@ static enum ldar_status fail_data(const struct pretraining *training, const char
                        training->run->folder);
 }
 
-static void compare_isa(const struct pretraining *training, const char *state)
-{
-    const char *now = ldar_isa_name(ldar_trainer_isa(training->trainer));
-    char *then = member_string(state, "isa");
-    if (then && strcmp(then, now) != 0)
-        say_warning(
-            "so far the run was computed with %s, from here on with %s: the last bits of its numbers differ from "
-            "those of a run on one machine",
-            then, now);
-    free(then);
-}
-
 enum ldar_status pretrain_restore(struct pretraining *training, struct ldar_error *error)
 {
     struct ldar_checkpoint found;
-    size_t count;
-    struct ldar_checkpoint_tensor *tensors = checkpoint_tensors(training->trainer, &count);
-    enum ldar_status status = tensors ? ldar_checkpoints_load(training->run->checkpoints, tensors, count, &found, error)
-                                      : fail(error, LDAR_ERROR_MEMORY, "no memory for a checkpoint");
-    free(tensors);
+    const enum ldar_status status = trainer_state_load(training->run->checkpoints, training->trainer, &found, error);
     if (status != LDAR_OK || found.generation == 0)
         return status;
     training->state = (struct pretrain_state){
         .step = found.step,
-        .updates = state_number(found.state, "updates"),
-        .skipped = state_number(found.state, "skipped"),
-        .skipped_in_a_row = state_number(found.state, "skipped_in_a_row"),
-        .collapsed = state_number(found.state, "collapsed"),
-        .validated = state_number(found.state, "validated"),
+        .updates = trainer_state_count(found.state, "updates"),
+        .skipped = trainer_state_count(found.state, "skipped"),
+        .skipped_in_a_row = trainer_state_count(found.state, "skipped_in_a_row"),
+        .collapsed = trainer_state_count(found.state, "collapsed"),
+        .validated = trainer_state_count(found.state, "validated"),
     };
-    ldar_trainer_set_steps(training->trainer, training->state.updates);
-    ldar_trainer_refresh(training->trainer);
-    compare_isa(training, found.state);
+    trainer_state_compare_isa(training->trainer, found.state);
     return fail_data(training, found.state, error);
 }
 

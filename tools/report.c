@@ -13,19 +13,71 @@
 enum { LOG_LINE = 1026 };
 
 /* What of the log is drawn. */
-enum series { LOSS, VALIDATION, COMPRESSION, VALIDATION_COMPRESSION, RATE, NORM, SPEED, SERIES };
+enum series {
+    LOSS,
+    VALIDATION,
+    COMPRESSION,
+    VALIDATION_COMPRESSION,
+    RATE,
+    NORM,
+    SPEED,
+    ACCURACY,
+    VALIDATION_ACCURACY,
+    MERIT,
+    SERIES
+};
 
-static const char *const keys[SERIES] = {
-    [LOSS] = "mlm",
-    [VALIDATION] = "validation_loss",
-    [COMPRESSION] = "compression",
-    [VALIDATION_COMPRESSION] = "validation_compression",
-    [RATE] = "rate",
-    [NORM] = "gradient_norm",
-    [SPEED] = "nt_per_s",
+enum { CHARTS_MOST = 6, KEYS_MOST = 2 };
+
+/* A kind of log: its keys, of which a series takes the first that a line has, and what is drawn of it. */
+struct form {
+    const char *key[SERIES][KEYS_MOST];
+    struct {
+        const char *title;
+        int curve, marks; /* enum series; -1: none */
+    } chart[CHARTS_MOST];
+    size_t charts;
+    const char *loss_name, *merit_name;
+};
+
+static const struct form forms[] = {
+    [REPORT_PRETRAINING] = {.key = {[LOSS] = {"mlm"},
+                                    [VALIDATION] = {"validation_loss"},
+                                    [COMPRESSION] = {"compression"},
+                                    [VALIDATION_COMPRESSION] = {"validation_compression"},
+                                    [RATE] = {"rate"},
+                                    [NORM] = {"gradient_norm"},
+                                    [SPEED] = {"nt_per_s"}},
+                            .chart = {{"Masked loss, nats", LOSS, VALIDATION},
+                                      {"Nucleotides per token", COMPRESSION, VALIDATION_COMPRESSION},
+                                      {"Learning rate", RATE, -1},
+                                      {"Norm of the gradient, before clipping", NORM, -1},
+                                      {"Nucleotides per second", SPEED, -1}},
+                            .charts = 5,
+                            .loss_name = "masked loss, nats, mean of the last steps"},
+    [REPORT_FINETUNING] =
+        {.key = {[LOSS] = {"loss"},
+                 [VALIDATION] = {"validation_loss"},
+                 [COMPRESSION] = {"compression"},
+                 [RATE] = {"rate"},
+                 [NORM] = {"gradient_norm"},
+                 [SPEED] = {"nt_per_s"},
+                 [ACCURACY] = {"accuracy"},
+                 [VALIDATION_ACCURACY] = {"validation_accuracy"},
+                 [MERIT] = {"validation_mcc", "validation_r2"}},
+         .chart = {{"Loss", LOSS, VALIDATION},
+                   {"Accuracy", ACCURACY, VALIDATION_ACCURACY},
+                   {"Nucleotides per token", COMPRESSION, -1},
+                   {"Learning rate", RATE, -1},
+                   {"Norm of the gradient, before clipping", NORM, -1},
+                   {"Nucleotides per second", SPEED, -1}},
+         .charts = 6,
+         .loss_name = "loss, mean of the last steps",
+         .merit_name = "validation MCC (of values: R2), best"},
 };
 
 struct history {
+    const struct form *form;
     struct curve curve[SERIES];
     double last_step;
     size_t skipped;
@@ -41,8 +93,9 @@ static enum ldar_status read_line(struct history *history, const char *line, str
     history->last_step = step;
     history->skipped += member_find(line, "skipped") != NULL;
     for (int i = 0; i < SERIES; i++)
-        if (member_number(line, keys[i], &value) && !curve_add(&history->curve[i], step, value))
-            return fail(error, LDAR_ERROR_MEMORY, "no memory for the report's curves");
+        for (size_t k = 0; k < KEYS_MOST && history->form->key[i][k]; k++)
+            if (member_number(line, history->form->key[i][k], &value) && !curve_add(&history->curve[i], step, value))
+                return fail(error, LDAR_ERROR_MEMORY, "no memory for the report's curves");
     return LDAR_OK;
 }
 
@@ -54,7 +107,8 @@ static enum ldar_status read_log(struct history *history, const char *path, stru
     if (!in)
         return fail(error, LDAR_ERROR_IO, "%s: cannot be opened: %s", path, strerror(errno));
     for (int i = 0; i < SERIES; i++)
-        history->curve[i].name = i == VALIDATION || i == VALIDATION_COMPRESSION ? "validation" : "training";
+        history->curve[i].name =
+            i == VALIDATION || i == VALIDATION_COMPRESSION || i == VALIDATION_ACCURACY ? "validation" : "training";
     while (status == LDAR_OK && fgets(line, sizeof line, in))
         status = read_line(history, line, error);
     if (status == LDAR_OK && ferror(in))
@@ -76,6 +130,14 @@ static double least_of(const struct curve *curve)
     for (size_t i = 0; i < curve->count; i++)
         least = fmin(least, curve->values[i]);
     return least;
+}
+
+static double most_of(const struct curve *curve)
+{
+    double most = NAN;
+    for (size_t i = 0; i < curve->count; i++)
+        most = fmax(most, curve->values[i]);
+    return most;
 }
 
 /* The mean of the last hundredth of the steps, or of the last ten. */
@@ -105,10 +167,11 @@ static enum ldar_status write_table(output *page, const struct history *history,
         double value;
     } rows[] = {
         {"steps", 0, history->last_step},
-        {"of", 0, steps},
-        {"masked loss, nats, mean of the last steps", 4, recent(&curve[LOSS])},
+        {"of", 0, steps > 0 ? steps : NAN},
+        {history->form->loss_name, 4, recent(&curve[LOSS])},
         {"validation loss, last", 4, last_of(&curve[VALIDATION])},
         {"validation loss, best", 4, least_of(&curve[VALIDATION])},
+        {history->form->merit_name, 4, most_of(&curve[MERIT])},
         {"nucleotides per token", 4, recent(&curve[COMPRESSION])},
         {"nucleotides per second", 0, recent(&curve[SPEED])},
         {"steps skipped", 0, (double)history->skipped},
@@ -122,18 +185,13 @@ static enum ldar_status write_table(output *page, const struct history *history,
 static enum ldar_status write_charts(output *page, const struct history *history, double steps,
                                      struct ldar_error *error)
 {
-    static const struct {
-        const char *title;
-        int curve, marks; /* enum series; -1: none */
-    } charts[] = {{"Masked loss, nats", LOSS, VALIDATION},
-                  {"Nucleotides per token", COMPRESSION, VALIDATION_COMPRESSION},
-                  {"Learning rate", RATE, -1},
-                  {"Norm of the gradient, before clipping", NORM, -1},
-                  {"Nucleotides per second", SPEED, -1}};
+    const struct form *form = history->form;
     enum ldar_status status = LDAR_OK;
-    for (size_t i = 0; i < sizeof charts / sizeof *charts && status == LDAR_OK; i++)
-        status = chart_draw(page, charts[i].title, &history->curve[charts[i].curve],
-                            charts[i].marks < 0 ? NULL : &history->curve[charts[i].marks], steps, error);
+    steps = steps > 0 ? steps : history->last_step;
+    for (size_t i = 0; i < form->charts && status == LDAR_OK; i++)
+        if (history->curve[form->chart[i].curve].count > 0)
+            status = chart_draw(page, form->chart[i].title, &history->curve[form->chart[i].curve],
+                                form->chart[i].marks < 0 ? NULL : &history->curve[form->chart[i].marks], steps, error);
     return status;
 }
 
@@ -148,10 +206,10 @@ static enum ldar_status write_page(output *page, const struct history *history, 
     return status == LDAR_OK ? page_end(page, error) : status;
 }
 
-enum ldar_status report_write(const char *log, const char *path, const char *title, const char *command,
-                              unsigned long long steps, struct ldar_error *error)
+enum ldar_status report_write(enum report_kind kind, const char *log, const char *path, const char *title,
+                              const char *command, unsigned long long steps, struct ldar_error *error)
 {
-    struct history history = {0};
+    struct history history = {.form = &forms[kind]};
     output *page;
     enum ldar_status status = read_log(&history, log, error);
     if (status == LDAR_OK)

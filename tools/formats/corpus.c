@@ -3,6 +3,7 @@
 
 #include "bed.h"
 #include "failure.h"
+#include "mixing.h"
 
 #include <ldar/model.h>
 
@@ -313,39 +314,16 @@ static enum ldar_status plan_validation(corpus *corpus, size_t most, struct ldar
 
 /* ---- the plan ---- */
 
-static uint64_t mix(uint64_t x)
-{
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9; /* the finaliser of SplitMix64 */
-    x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
-    return x ^ (x >> 31);
-}
-
-static uint64_t hash_bytes(uint64_t hash, const void *data, size_t bytes)
-{
-    const char *at = data;
-    for (; bytes >= sizeof hash; bytes -= sizeof hash, at += sizeof hash) {
-        uint64_t word;
-        memcpy(&word, at, sizeof word);
-        hash = (hash ^ word) * 0x9e3779b97f4a7c15; /* odd: no two words end in the same */
-        hash ^= hash >> 32;
-    }
-    uint64_t word = bytes;
-    if (bytes > 0) {
-        memcpy((char *)&word + 1, at, bytes); /* less than 8 are left */
-    }
-    return mix(hash ^ word);
-}
-
 static uint64_t hash_plan(const corpus *corpus)
 {
-    uint64_t hash = hash_bytes(corpus->window, corpus->genomes.ids, (size_t)corpus->genomes.length);
+    uint64_t hash = mix_bytes(corpus->window, corpus->genomes.ids, (size_t)corpus->genomes.length);
     for (size_t i = 0; i < corpus->count; ++i) {
         const struct stretch *stretch = &corpus->stretches[i];
         uint64_t words[3] = {stretch->start, stretch->length, 0};
         memcpy(&words[2], &stretch->until, sizeof words[2]);
-        hash = hash_bytes(hash, words, sizeof words);
+        hash = mix_bytes(hash, words, sizeof words);
     }
-    return hash_bytes(hash, corpus->validation.list, corpus->validation.count * sizeof *corpus->validation.list);
+    return mix_bytes(hash, corpus->validation.list, corpus->validation.count * sizeof *corpus->validation.list);
 }
 
 enum ldar_status corpus_plan(corpus *corpus, const struct corpus_options *options, struct ldar_error *error)
@@ -401,15 +379,10 @@ struct corpus_summary corpus_summary(const corpus *corpus)
 
 enum choice { CHOICE_STRETCH, CHOICE_PLACE, CHOICE_STRAND };
 
-/* A number of [0, 1) with 53 bits that knows of nothing but its counters. */
 static double chance(uint64_t seed, uint64_t step, uint64_t sample, enum choice choice)
 {
-    const uint64_t words[] = {seed, step, sample, choice};
-    uint64_t state = 0;
-    for (size_t i = 0; i < sizeof words / sizeof *words; ++i) {
-        state = mix((state ^ words[i]) + 0x9e3779b97f4a7c15);
-    }
-    return (double)(state >> 11) * 0x1p-53;
+    const uint64_t counters[] = {seed, step, sample, choice};
+    return chance_of(counters, sizeof counters / sizeof *counters);
 }
 
 /* The first stretch whose end in the sum of weights lies beyond the point. */

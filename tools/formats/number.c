@@ -96,3 +96,11 @@ char *put_float_text(char *to, float value)
     const int length = snprintf(to, NUMBER_CHARACTERS, "%.9g", (double)value);
     return to + (length < NUMBER_CHARACTERS ? length : NUMBER_CHARACTERS - 1);
 }
+
+struct json_number json_number(double value)
+{
+    struct json_number number = {"null"};
+    if (isfinite(value))
+        snprintf(number.text, sizeof number.text, "%.9g", value);
+    return number;
+}

@@ -24,4 +24,10 @@ char *put_decimal(char *to, double value, int decimals);
 /* As printf's "%.9g" would, which is enough to read the same float back. */
 char *put_float_text(char *to, float value);
 
+/* A number as JSON has it, which knows no NaN and no infinity: null. */
+struct json_number {
+    char text[NUMBER_CHARACTERS];
+};
+struct json_number json_number(double value);
+
 #endif

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "trainer_state.h"
+#include "message.h"
+
+#include "formats/failure.h"
+#include "formats/members.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { GROUPS = 3 };
+
+/* The weights and moments as a checkpoint names them; the caller frees the array. NULL without memory. */
+static struct ldar_checkpoint_tensor *tensors_of(const ldar_trainer *trainer, size_t *count)
+{
+    static const char *const groups[GROUPS] = {"weight", "moment1", "moment2"};
+    const size_t tensors = ldar_trainer_tensors(trainer);
+    struct ldar_checkpoint_tensor *list = calloc(GROUPS * tensors, sizeof *list);
+    *count = GROUPS * tensors;
+    for (size_t i = 0; list && i < *count; i++) {
+        struct ldar_trainer_tensor tensor;
+        ldar_trainer_tensor(trainer, i % tensors, &tensor);
+        float *const data[GROUPS] = {tensor.weight, tensor.moment1, tensor.moment2};
+        list[i] = (struct ldar_checkpoint_tensor){
+            .group = groups[i / tensors], .name = tensor.name, .rank = tensor.rank, .data = data[i / tensors]};
+        memcpy(list[i].shape, tensor.shape, tensor.rank * sizeof *tensor.shape);
+    }
+    return list;
+}
+
+enum ldar_status trainer_state_save(ldar_checkpoints *checkpoints, const ldar_trainer *trainer, uint64_t step,
+                                    const char *state, int background, struct ldar_error *error)
+{
+    size_t count;
+    const struct ldar_config *config = ldar_model_config(ldar_trainer_weights(trainer));
+    const size_t length = ldar_config_format(config, NULL, 0);
+    char *text = malloc(length + 1);
+    struct ldar_checkpoint_tensor *tensors = tensors_of(trainer, &count);
+    enum ldar_status status;
+    if (!text || !tensors) {
+        status = fail(error, LDAR_ERROR_MEMORY, "no memory for a checkpoint");
+    } else {
+        ldar_config_format(config, text, length + 1);
+        status = ldar_checkpoints_save(checkpoints, step, text, state, tensors, count, background, error);
+    }
+    free(text);
+    free(tensors);
+    return status;
+}
+
+enum ldar_status trainer_state_load(ldar_checkpoints *checkpoints, ldar_trainer *trainer, struct ldar_checkpoint *found,
+                                    struct ldar_error *error)
+{
+    size_t count;
+    struct ldar_checkpoint_tensor *tensors = tensors_of(trainer, &count);
+    enum ldar_status status = tensors ? ldar_checkpoints_load(checkpoints, tensors, count, found, error)
+                                      : fail(error, LDAR_ERROR_MEMORY, "no memory for a checkpoint");
+    free(tensors);
+    if (status != LDAR_OK || found->generation == 0)
+        return status;
+    ldar_trainer_set_steps(trainer, trainer_state_count(found->state, "updates"));
+    ldar_trainer_refresh(trainer);
+    return LDAR_OK;
+}
+
+uint64_t trainer_state_count(const char *state, const char *key)
+{
+    double value;
+    return member_number(state, key, &value) ? (uint64_t)value : 0;
+}
+
+void trainer_state_compare_isa(const ldar_trainer *trainer, const char *state)
+{
+    const char *now = ldar_isa_name(ldar_trainer_isa(trainer));
+    char *then = member_string(state, "isa");
+    if (then && strcmp(then, now) != 0)
+        say_warning(
+            "so far the run was computed with %s, from here on with %s: the last bits of its numbers differ from "
+            "those of a run on one machine",
+            then, now);
+    free(then);
+}
