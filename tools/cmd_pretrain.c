@@ -59,26 +59,6 @@ static enum exit_status check_new(struct pretrain *settings)
     return check_values(settings);
 }
 
-/* A run goes on with its own options: those that change no bit may differ. */
-static enum exit_status check_resume(const struct pretrain *settings)
-{
-    static const char *const free_options[] = {"resume", "threads", "device", "max-memory", "quiet", "verbose"};
-    const struct common *common = &settings->common;
-    if (common->file_count > 0) {
-        say_error("unexpected argument '%s': a run goes on with its own genomes", common->files[0]);
-        return EXIT_USAGE;
-    }
-    for (size_t i = 0; common->command->options[i]; i++) {
-        const char *name = common->command->options[i]->name;
-        int is_free = 0;
-        for (size_t k = 0; k < sizeof free_options / sizeof *free_options; k++)
-            is_free |= strcmp(name, free_options[k]) == 0;
-        if (option_given(common, name) && !is_free)
-            return refuse(name, "with --resume a run goes on with its own options; only threads and memory may differ");
-    }
-    return EXIT_DONE;
-}
-
 /* ---- what a run needs ---- */
 
 static void warn(void *user, const char *message)
@@ -320,7 +300,7 @@ static enum exit_status resume(const struct pretrain *asked, ldar_peers *peers)
 static enum exit_status run(void *place)
 {
     struct pretrain *settings = place;
-    const enum exit_status status = settings->resume ? check_resume(settings) : check_new(settings);
+    const enum exit_status status = settings->resume ? run_check_resume(&settings->common) : check_new(settings);
     if (status != EXIT_DONE)
         return status;
     if (check_device(settings->common.device) != EXIT_DONE)

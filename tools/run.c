@@ -233,6 +233,27 @@ void run_abandon(struct run *run)
 
 /* ---- the options of a run ---- */
 
+enum exit_status run_check_resume(const struct common *common)
+{
+    static const char *const free_options[] = {"resume", "threads", "device", "max-memory", "quiet", "verbose"};
+    if (common->file_count > 0) {
+        say_error("unexpected argument '%s': a run goes on with its own files", common->files[0]);
+        return EXIT_USAGE;
+    }
+    for (size_t i = 0; common->command->options[i]; i++) {
+        const char *name = common->command->options[i]->name;
+        int is_free = 0;
+        for (size_t k = 0; k < sizeof free_options / sizeof *free_options; k++)
+            is_free |= strcmp(name, free_options[k]) == 0;
+        if (option_given(common, name) && !is_free) {
+            say_error("option --%s: with --resume a run goes on with its own options; only threads and memory may differ",
+                      name);
+            return EXIT_USAGE;
+        }
+    }
+    return EXIT_DONE;
+}
+
 static char *read_text(const char *path, struct ldar_error *error)
 {
     FILE *in = fopen(path, "rb");

@@ -37,6 +37,9 @@ LDAR_MUST_USE enum ldar_status run_check_new(const char *folder, struct ldar_err
 LDAR_MUST_USE enum ldar_status run_create(const char *folder, const struct common *settings, struct run *run,
                                           struct ldar_error *error);
 
+/* Usage errors of a command line that continues a run: of its options only those that change no bit may be given. */
+enum exit_status run_check_resume(const struct common *common);
+
 /* Opens a run that was begun, to write to it or, `writes` 0, to read its checkpoints alone. */
 LDAR_MUST_USE enum ldar_status run_open(const char *folder, int writes, struct run *run, struct ldar_error *error);
 

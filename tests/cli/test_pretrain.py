@@ -345,7 +345,7 @@ class Pretrain(Case):
                             ("steps", "0"), ("batch", "0"), ("window", "1"), ("boundaries", "every:0")]:  # fmt: skip
             self.fails(2, f"--{option}", *start, f"--{option}", bad)
         self.fails(2, "--steps", "pretrain", "--resume", "run", "--steps", 5)
-        self.fails(2, "its own genomes", "pretrain", "--resume", "run", "a.fa")
+        self.fails(2, "its own files", "pretrain", "--resume", "run", "a.fa")
 
     def test_inputs(self):
         start = ["pretrain", "-q", "--config", "small.json", "-o", "run"]
