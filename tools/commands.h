@@ -16,7 +16,9 @@ extern const struct command command_scan;
 extern const struct command command_profile;
 extern const struct command command_merge;
 extern const struct command command_pretrain;
+extern const struct command command_finetune;
 extern const struct command command_evaluate;
+extern const struct command command_predict;
 extern const struct command command_bench;
 
 /* The command of that name, or NULL. */

@@ -246,8 +246,9 @@ enum exit_status run_check_resume(const struct common *common)
         for (size_t k = 0; k < sizeof free_options / sizeof *free_options; k++)
             is_free |= strcmp(name, free_options[k]) == 0;
         if (option_given(common, name) && !is_free) {
-            say_error("option --%s: with --resume a run goes on with its own options; only threads and memory may differ",
-                      name);
+            say_error(
+                "option --%s: with --resume a run goes on with its own options; only threads and memory may differ",
+                name);
             return EXIT_USAGE;
         }
     }

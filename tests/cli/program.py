@@ -33,7 +33,7 @@ for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
 
 COMMANDS = ["init", "convert", "info", "verify", "embed", "logits", "segment", "scan", "profile", "merge", "pretrain"]
-COMMANDS += ["evaluate", "bench"]
+COMMANDS += ["finetune", "predict", "evaluate", "bench"]
 
 
 def environment(**changes):

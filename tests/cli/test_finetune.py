@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: Apache-2.0
+"""finetune and predict: a classifier learns, says what the model underneath says, and depends on its options alone."""
+
+import gzip
+import hashlib
+import json
+import math
+import os
+import random
+import signal
+import struct
+import subprocess
+import time
+from pathlib import Path
+
+import program
+from program import PROGRAM, TINY, TINY_WIDTH, Case, Matrix, dna, environment, write_fasta, write_fastq
+
+KEYS = ["test_mcc", "test_accuracy", "test_f1_score", "test_auroc"]
+FAST = ["--epochs", 3, "--batch", 8, "--rate", 0.002, "--head-rate", 10, "--seed", 3]
+
+
+def draw_sequences(draw, count, low=30, high=70):
+    """Sequences rich in A and T, or in C and G: what a mean of hidden states cannot miss."""
+    rows = []
+    for i in range(count):
+        letters = "AATTC" if i % 2 else "CCGGA"
+        rows.append(("".join(draw.choices(letters, k=draw.randint(low, high))), i % 2))
+    return rows
+
+
+def write_table(path, rows, names=("rich", "poor")):
+    text = "sequence,label\n" + "".join(f"{s},{names[l]}\n" for s, l in rows)
+    data = text.encode()
+    Path(path).write_bytes(gzip.compress(data) if str(path).endswith(".gz") else data)
+
+
+def tensors(path):
+    """The float32 arrays of a model, by name, and its metadata."""
+    data = Path(path).read_bytes()
+    (size,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8 : 8 + size])
+    metadata = header.pop("__metadata__")
+    arrays = {}
+    for name, entry in header.items():
+        begin, end = entry["data_offsets"]
+        arrays[name] = data[8 + size + begin : 8 + size + end]
+    return arrays, metadata
+
+
+def floats(data):
+    return struct.unpack(f"<{len(data) // 4}f", data)
+
+
+def read_answers(text):
+    lines = [l for l in text.decode().splitlines() if not l.startswith("#")]
+    header = lines[0].split("\t")
+    return header, [line.split("\t") for line in lines[1:]]
+
+
+class Finetune(Case):
+    def setUp(self):
+        super().setUp()
+        draw = random.Random(program.SEED)
+        self.rows = {name: draw_sequences(draw, count) for name, count in [("train", 64), ("dev", 24), ("test", 24)]}
+        for name, rows in self.rows.items():
+            write_table(f"{name}.csv.gz" if name == "dev" else f"{name}.csv", rows)
+
+    def finetune(self, run, *arguments, **options):
+        tables = ["--train", "train.csv", "--valid", "dev.csv.gz", "--test", "test.csv"]
+        return self.ok("finetune", "-q", "-m", TINY, *tables, "-o", run, "-@", 1, *arguments, **options)
+
+    def results(self, run):
+        return json.loads((Path(run) / "test_results.json").read_text())
+
+    def predict(self, model, *arguments, **options):
+        return read_answers(self.ok("predict", "-q", "-m", model, *arguments, **options).stdout)
+
+    # ---- learning ----
+
+    def test_learns(self):
+        self.finetune("run", *FAST)
+        files = sorted(p.name for p in Path("run").iterdir())
+        self.assertEqual(
+            files, ["checkpoints", "log.jsonl", "model.safetensors", "report.html", "run.json", "test_results.json"]
+        )
+        results = self.results("run")
+        self.assertTrue(set(KEYS) <= set(results), results)
+        self.assertGreater(results["test_mcc"], 0.9)
+        self.assertEqual(results["examples"], 24)
+        log = [json.loads(line) for line in Path("run/log.jsonl").read_text().splitlines()]
+        steps = [line for line in log if "loss" in line]
+        epochs = [line for line in log if "validation_mcc" in line]
+        self.assertEqual([line["step"] for line in steps], list(range(1, len(steps) + 1)))
+        self.assertEqual(len(steps), 8 * len(epochs))
+        self.assertLess(steps[-1]["loss"], steps[0]["loss"])
+        page = Path("run/report.html").read_text()
+        self.assertNotIn("http", page.replace("http://www.w3.org", ""))
+        info = json.loads(self.ok("info", "--json", "run/model.safetensors").stdout)
+        self.assertEqual(info["head"]["names"], ["poor", "rich"])
+
+    def test_best_epoch_is_kept(self):
+        """The model is that of the epoch the log calls best, wherever training went from there."""
+        self.finetune("run", "--epochs", 4, "--batch", 8, "--rate", 0.02, "--patience", 4)
+        log = [json.loads(line) for line in Path("run/log.jsonl").read_text().splitlines()]
+        epochs = [line for line in log if "validation_mcc" in line]
+        merits = [line["validation_mcc"] for line in epochs]
+        best = [line["epoch"] for line in epochs if line["best"]][-1]
+        self.assertEqual(best, merits.index(max(merits)) + 1)
+        self.finetune("short", "--epochs", best, "--batch", 8, "--rate", 0.02, "--patience", 4)
+        self.assertEqual(tensors("run/model.safetensors")[0], tensors("short/model.safetensors")[0])
+
+    def test_patience(self):
+        """A rate that moves nothing: the first epoch is the best, and patience ends the run."""
+        self.finetune("run", "--epochs", 9, "--batch", 16, "--rate", 1e-30, "--patience", 3, "--halve-after", 2)
+        log = [json.loads(line) for line in Path("run/log.jsonl").read_text().splitlines()]
+        self.assertEqual(sum("validation_mcc" in line for line in log), 4)
+        rates = sorted({line["rate"] for line in log if "rate" in line})
+        self.assertEqual(rates, [5e-31, 1e-30])
+
+    def test_last(self):
+        before, after = self.before_and_after(*FAST, "--last", 1)
+        moved = {name for name in before if after[name] != before[name]}
+        self.assertTrue(moved)
+        self.assertTrue(all(name.startswith("backbone.decoder.") for name in moved), moved)
+        self.assertIn("classifier.weight", after)
+        self.assertRegex(self.fails(1, "blocks", *self.command("deep", "--last", 1000)).stderr, r"\d+ blocks")
+
+    def before_and_after(self, *arguments):
+        """The arrays of the model and of the classifier; what a file may hold twice, we write once."""
+        self.finetune("run", *arguments)
+        after, _ = tensors("run/model.safetensors")
+        before, _ = tensors(TINY)
+        return {name: before[name] for name in before if name in after}, after
+
+    def command(self, run, *arguments):
+        tables = ["--train", "train.csv", "--valid", "dev.csv.gz", "--test", "test.csv"]
+        return ["finetune", "-q", "-m", TINY, *tables, "-o", run, "-@", 1, *arguments]
+
+    def test_freeze(self):
+        before, after = self.before_and_after("--freeze")
+        self.assertEqual({name: after[name] for name in before}, before)
+        self.assertGreater(self.results("run")["test_mcc"], 0.9)
+
+    def test_values(self):
+        """The share of C and G of a sequence, as a number on an odd scale."""
+        for name, rows in self.rows.items():
+            text = "label\tsequence\n"
+            text += "".join(f"{1000 + 50 * sum(c in 'CG' for c in s) / len(s)}\t{s}\n" for s, _ in rows)
+            Path(f"{name}.tsv").write_text(text)
+        tables = ["--train", "train.tsv", "--valid", "dev.tsv", "--test", "test.tsv"]
+        for more in (FAST, ["--freeze"]):
+            run = f"run{len(more)}"
+            self.ok("finetune", "-q", "-m", TINY, *tables, "--values", "-o", run, "-@", 1, *more)
+            results = self.results(run)
+            self.assertGreater(results["test_r2"], 0.5, (more, results))
+            write_fasta("one.fa", [("x", self.rows["test"][0][0])])
+            header, rows = self.predict(f"{run}/model.safetensors", "one.fa")
+            self.assertEqual(header, ["name", "value"])
+            self.assertLess(abs(float(rows[0][1]) - 1025), 40)
+
+    def test_held_out_without_valid(self):
+        self.ok("finetune", "-q", "-m", TINY, "--train", "train.csv", "-o", "run", "-@", 1, *FAST)
+        self.assertFalse(Path("run/test_results.json").exists())
+        self.assertTrue(Path("run/model.safetensors").exists())
+
+    # ---- predict ----
+
+    def test_predict_is_the_head_of_the_mean(self):
+        self.finetune("run", *FAST)
+        records = [("a", dna(90)), ("b", dna(1)), ("empty", ""), ("c", dna(400)), ("d e", dna(33))]
+        write_fasta("in.fa", records)
+        model = "run/model.safetensors"
+        header, rows = self.predict(model, "in.fa")
+        self.assertEqual(header, ["name", "label", "p_0", "p_1"])
+        self.assertEqual([row[0] for row in rows], ["a", "b", "empty", "c", "d"])
+        self.ok("embed", "-q", "-m", model, "in.fa", "--pool", "mean", "-o", "mean.npy")
+        means = Matrix("mean.npy").values()
+        arrays, _ = tensors(model)
+        weight, bias = floats(arrays["classifier.weight"]), floats(arrays["classifier.bias"])
+        for i, row in enumerate(rows):
+            if row[0] == "empty":
+                self.assertEqual(row[1:], ["nan"] * 3)
+                continue
+            mean = means[i * TINY_WIDTH : (i + 1) * TINY_WIDTH]
+            scores = [
+                sum(w * m for w, m in zip(weight[c * TINY_WIDTH : (c + 1) * TINY_WIDTH], mean)) + bias[c]
+                for c in (0, 1)
+            ]
+            p = 1 / (1 + math.exp(scores[0] - scores[1]))
+            self.assertAlmostEqual(float(row[3]), p, delta=1e-4)
+            self.assertAlmostEqual(float(row[2]) + float(row[3]), 1, delta=1e-6)
+            self.assertEqual(row[1], ["poor", "rich"][p > 0.5])
+
+    def test_predict_agrees_with_the_test(self):
+        self.finetune("run", *FAST)
+        write_fastq("test.fq", [(f"r{i}", s) for i, (s, _) in enumerate(self.rows["test"])])
+        _, rows = self.predict("run/model.safetensors", "-", input=Path("test.fq").read_bytes())
+        right = sum(row[1] == ("rich", "poor")[l] for row, (_, l) in zip(rows, self.rows["test"]))
+        self.assertAlmostEqual(self.results("run")["test_accuracy"], right / 24, delta=1e-9)
+
+    def test_both_strands(self):
+        self.finetune("run", *FAST, "--augment", "--both-strands")
+        sequence = dna(120)
+        other = sequence[::-1].translate(str.maketrans("ACGT", "TGCA"))
+        write_fasta("in.fa", [("x", sequence), ("y", other)])
+        model = "run/model.safetensors"
+        _, rows = self.predict(model, "in.fa", "--both-strands")
+        self.assertAlmostEqual(float(rows[0][2]), float(rows[1][2]), delta=1e-5)
+        _, alone = self.predict(model, "in.fa")
+        self.assertNotEqual(alone[0][2], alone[1][2])
+
+    def test_threads_and_company(self):
+        self.finetune("run", *FAST)
+        write_fasta("in.fa", [(f"r{i}", dna(20 + 7 * i)) for i in range(40)])
+        predict = ["predict", "-q", "-m", "run/model.safetensors", "in.fa", "-@"]
+        outputs = {self.ok(*predict, n).stdout for n in (1, 2, 3, 7)}
+        self.assertEqual(len(outputs), 1)
+
+    # ---- nothing but the options ----
+
+    def test_threads(self):
+        hashes = set()
+        for n in (1, 2, 3, 7):
+            self.finetune(f"run{n}", "--epochs", 1, "--batch", 16, "-@", n)
+            hashes.add(hashlib.sha256(Path(f"run{n}/model.safetensors").read_bytes()).hexdigest())
+        self.assertEqual(len(hashes), 1)
+
+    def test_stopped_and_resumed(self):
+        plan = ["--epochs", 6, "--batch", 4, "--checkpoint-every", 3, "--patience", 6, "--augment", *FAST[-2:]]
+        self.finetune("whole", *plan)
+        command = [*PROGRAM, *map(str, self.command("run", *plan))]
+        for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGTERM):
+            process = subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE)
+            deadline = time.monotonic() + 0.25
+            while process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.01)
+            process.send_signal(number)
+            process.communicate()
+            if Path("run").exists():
+                command = [*PROGRAM, "finetune", "-q", "--resume", "run", "-@", "2"]
+        self.ok(*command[len(PROGRAM) :])
+        self.assertEqual(tensors("run/model.safetensors")[0], tensors("whole/model.safetensors")[0])
+        drop = lambda run: [
+            {k: v for k, v in json.loads(line).items() if k != "nt_per_s"}
+            for line in Path(run, "log.jsonl").read_text().splitlines()
+        ]
+        self.assertEqual(drop("run"), drop("whole"))
+        self.assertEqual(self.results("run")["test_mcc"], self.results("whole")["test_mcc"])
+
+    # ---- what cannot be ----
+
+    def test_usage(self):
+        self.fails(2, "--train", "finetune", "-m", TINY, "-o", "run")
+        self.fails(2, "-o RUN", "finetune", "-m", TINY, "--train", "train.csv")
+        self.fails(2, "exclude each other", *self.command("run", "--freeze", "--rate", 1))
+        self.fails(2, "--rate", *self.command("run", "--rate", 0))
+        self.fails(2, "own options", "finetune", "--resume", "run", "--rate", 1)
+        self.fails(1, "no classifier", "predict", "-m", TINY, "test.csv")
+        self.fails(2, "-m CLASSIFIER", "predict", "test.csv")
+
+    def test_hostile_tables(self):
+        good = self.rows["train"]
+        cases = {
+            "unknown class": ("test.csv", "sequence,label\nACGT,other\n", r"test\.csv.*other"),
+            "one class": ("train.csv", "sequence,label\n" + "ACGT,a\n" * 20, r"train\.csv.*class"),
+            "no label": ("train.csv", "sequence,label\nACGT,a\nACGT\n", r"train\.csv:3"),
+            "no header": ("train.csv", "ACGT,a\nACGG,b\n", r"train\.csv.*sequence"),
+            "letter": ("train.csv", "sequence,label\nACGT,a\nACJT,b\n", r"train\.csv:3"),
+            "empty": ("train.csv", "sequence,label\nACGT,a\n,b\n", r"train\.csv:3"),
+        }
+        for name, (path, text, pattern) in cases.items():
+            with self.subTest(name):
+                kept = Path(path).read_bytes()
+                Path(path).write_text(text)
+                self.fails(1, pattern, *self.command("run"))
+                Path(path).write_bytes(kept)
+        self.fails(1, "window", *self.command("run", "--window", 20))
+        Path("values.csv").write_text("sequence,label\nACGT,1\nACGT,nan\n")
+        self.fails(1, r"values\.csv:3", "finetune", "-m", TINY, "--values", "--train", "values.csv", "-o", "run")
+        self.assertTrue(good)
+
+
+if __name__ == "__main__":
+    program.main()

@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "commands.h"
+#include "interrupt.h"
+#include "lesson.h"
+#include "message.h"
+#include "report.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct finetune {
+    struct lesson_settings lesson;
+    const char *train, *valid, *test, *resume;
+    int values;
+};
+
+/* ---- usage ---- */
+
+static enum exit_status check_new(const struct finetune *settings)
+{
+    const struct common *common = &settings->lesson.input.common;
+    if (!settings->train) {
+        say_error("no examples: name a labelled table with --train FILE");
+        return EXIT_USAGE;
+    }
+    if (!common->output || strcmp(common->output, "-") == 0) {
+        say_error("name the folder of the run with -o RUN");
+        return EXIT_USAGE;
+    }
+    return lesson_check(&settings->lesson);
+}
+
+/* ---- the tables ---- */
+
+struct tables {
+    reference *genome;
+    struct table train, valid, test;
+    size_t *train_rows, *valid_rows, *test_rows;
+};
+
+static void warn(void *user, const char *message)
+{
+    (void)user;
+    say_warning("%s", message);
+}
+
+static const struct warnings warnings = {warn, NULL};
+
+/* A table whose classes are those of the training table, or, `like` NULL, the training table itself. */
+static enum ldar_status read_table(const struct finetune *settings, const struct tables *tables, const char *path,
+                                   const struct table *like, struct table *table, struct ldar_error *error)
+{
+    const struct table_options options = {
+        .kind = settings->values ? TABLE_VALUES : TABLE_CLASSES,
+        .classes = like ? (const char *const *)like->classes : NULL,
+        .class_count = like ? like->class_count : 0,
+        .reference = tables->genome,
+        .warnings = &warnings,
+    };
+    const enum ldar_status status = table_read(path, &options, table, error);
+    return status == LDAR_OK ? lesson_check_lengths(&settings->lesson, path, table, error) : status;
+}
+
+static void free_tables(struct tables *tables)
+{
+    table_free(&tables->train);
+    table_free(&tables->valid);
+    table_free(&tables->test);
+    free(tables->train_rows);
+    free(tables->valid_rows);
+    free(tables->test_rows);
+    reference_close(tables->genome);
+}
+
+static enum ldar_status open_tables(const struct finetune *settings, struct tables *tables, struct ldar_error *error)
+{
+    const struct {
+        const char *path;
+        struct table *table;
+    } others[] = {{settings->valid, &tables->valid}, {settings->test, &tables->test}};
+    const char *genome = settings->lesson.input.genome;
+    enum ldar_status status = LDAR_OK;
+    *tables = (struct tables){0};
+    if (genome) {
+        interrupt_watch(genome);
+        status = reference_open(genome, &warnings, &tables->genome, error);
+    }
+    if (status == LDAR_OK)
+        status = read_table(settings, tables, settings->train, NULL, &tables->train, error);
+    for (size_t i = 0; i < sizeof others / sizeof *others && status == LDAR_OK; i++)
+        if (others[i].path)
+            status = read_table(settings, tables, others[i].path, &tables->train, others[i].table, error);
+    if (status != LDAR_OK)
+        free_tables(tables);
+    return status;
+}
+
+static enum ldar_status no_memory(struct ldar_error *error)
+{
+    return fail(error, LDAR_ERROR_MEMORY, "no memory for the list of examples");
+}
+
+static enum ldar_status share_out(const struct finetune *settings, struct tables *tables, struct lesson *lesson,
+                                  struct ldar_error *error)
+{
+    if (settings->test && !examples_all(&tables->test, &lesson->test.examples, &tables->test_rows))
+        return no_memory(error);
+    if (!settings->valid) /* the first of the ten published folds validates */
+        return examples_fold(&tables->train, settings->train, 0, &lesson->train.examples, &tables->train_rows,
+                             &lesson->valid.examples, &tables->valid_rows, error);
+    return examples_all(&tables->train, &lesson->train.examples, &tables->train_rows)
+                   && examples_all(&tables->valid, &lesson->valid.examples, &tables->valid_rows)
+               ? LDAR_OK
+               : no_memory(error);
+}
+
+static void say_tables(const struct finetune *settings, const struct tables *tables, const struct lesson *lesson)
+{
+    const struct table *train = &tables->train;
+    say_note(
+        "%zu examples to train on, %zu to validate with, %zu for the test; %zu nucleotides at most, %zu on average",
+        lesson->train.examples.count, lesson->valid.examples.count, lesson->test.examples.count, train->longest,
+        train->offsets[train->count] / train->count);
+    for (size_t i = 0; i < train->class_count && train->class_count <= 20; i++)
+        say_note("class %s: %zu of %s", train->classes[i], train->class_sizes[i], settings->train);
+    const size_t unknown = train->unknown + tables->valid.unknown + tables->test.unknown;
+    if (unknown > 0)
+        say_note("%zu letters are N to the model", unknown);
+}
+
+/* ---- a frozen model's embeddings ---- */
+
+struct embeddings {
+    float *train, *valid, *test;
+};
+
+static enum ldar_status embed(const struct finetune *settings, const struct tables *tables, struct lesson *lesson,
+                              struct embeddings *embeddings, struct ldar_error *error)
+{
+    const struct {
+        const struct table *table;
+        float **means;
+    } parts[] = {
+        {&tables->train, &embeddings->train}, {&tables->valid, &embeddings->valid}, {&tables->test, &embeddings->test}};
+    enum ldar_status status = LDAR_OK;
+    *embeddings = (struct embeddings){NULL, NULL, NULL};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts && status == LDAR_OK; i++)
+        if (parts[i].table->count > 0)
+            status = lesson_means(&settings->lesson, lesson->model, parts[i].table, parts[i].means, error);
+    lesson->train.means = embeddings->train;
+    lesson->valid.means = settings->valid ? embeddings->valid : embeddings->train;
+    lesson->test.means = embeddings->test;
+    return status;
+}
+
+static void free_embeddings(struct embeddings *embeddings)
+{
+    free(embeddings->train);
+    free(embeddings->valid);
+    free(embeddings->test);
+}
+
+/* ---- the command ---- */
+
+static enum ldar_status write_report(const struct finetune *settings, const struct run *run, struct ldar_error *error)
+{
+    char log[RUN_PATH], page[RUN_PATH];
+    const char *name = strrchr(run->folder, '/');
+    return report_write(REPORT_FINETUNING, run_path(run, "log.jsonl", log), run_path(run, "report.html", page),
+                        name && name[1] ? name + 1 : run->folder, settings->lesson.input.common.command_line, 0, error);
+}
+
+static enum ldar_status teach(const struct finetune *settings, struct tables *tables, struct lesson *lesson,
+                              struct ldar_error *error)
+{
+    const struct lesson_settings *own = &settings->lesson;
+    struct embeddings embeddings = {NULL, NULL, NULL};
+    char **names = settings->values ? (char *[]){"value"} : tables->train.classes;
+    lesson->settings = own;
+    lesson->rate = own->plan.rate;
+    lesson->seed = own->input.common.seed;
+    lesson->kind = settings->values ? LDAR_HEAD_VALUE : LDAR_HEAD_CLASSES;
+    lesson->names = (const char *const *)names;
+    lesson->outputs = settings->values ? 1 : tables->train.class_count;
+    lesson->more = "";
+    enum ldar_status status = own->freeze ? embed(settings, tables, lesson, &embeddings, error) : LDAR_OK;
+    if (status == LDAR_OK)
+        status = lesson_give(lesson, error);
+    free_embeddings(&embeddings);
+    if (status == LDAR_OK)
+        status = write_report(settings, lesson->run, error);
+    return status;
+}
+
+static enum exit_status end(struct lesson *lesson, enum ldar_status status, int new, const struct ldar_error *error)
+{
+    struct run *run = lesson->run;
+    if (status != LDAR_OK) {
+        if (new && lesson->steps == 0)
+            run_abandon(run);
+        return failed(error);
+    }
+    if (lesson->stopped)
+        say_note("stopped after step %llu; this goes on: ldar finetune --resume %s", (unsigned long long)lesson->steps,
+                 run->folder);
+    else
+        say_note("wrote %s/model.safetensors and %s/report.html", run->folder, run->folder);
+    return EXIT_DONE;
+}
+
+/* `run` NULL: a new one. The folder comes last: what cannot begin leaves none. */
+static enum exit_status go(struct finetune *settings, struct run *run)
+{
+    struct run new = {0};
+    struct lesson lesson = {.run = run ? run : &new, .begun = run != NULL};
+    struct tables tables;
+    struct ldar_error error;
+    ldar_model *model = NULL;
+    const struct common *common = &settings->lesson.input.common;
+    enum ldar_status status = run ? LDAR_OK : run_check_new(common->output, &error);
+    if (status == LDAR_OK)
+        status = ldar_model_load(common->model, &model, &error);
+    if (status != LDAR_OK)
+        return failed(&error);
+    if (common->model_ships)
+        say_note("the model that ships: %s", common->model);
+    status = open_tables(settings, &tables, &error);
+    if (status != LDAR_OK) {
+        ldar_model_destroy(model);
+        return failed(&error);
+    }
+    lesson.model = model;
+    status = share_out(settings, &tables, &lesson, &error);
+    if (status == LDAR_OK)
+        say_tables(settings, &tables, &lesson);
+    if (status == LDAR_OK && !run)
+        status = run_create(common->output, common, &new, &error);
+    const int made = status == LDAR_OK && !run;
+    if (status == LDAR_OK) {
+        interrupt_hold();
+        status = teach(settings, &tables, &lesson, &error);
+    }
+    const enum exit_status outcome = end(&lesson, status, made, &error);
+    run_close(lesson.run);
+    free_tables(&tables);
+    ldar_model_destroy(model);
+    if (outcome == EXIT_DONE && lesson.stopped)
+        interrupt_end(lesson.stopped);
+    return outcome;
+}
+
+static enum exit_status resume(const struct finetune *asked)
+{
+    struct run run;
+    struct finetune settings = {0};
+    struct ldar_error error;
+    const struct common *common = &asked->lesson.input.common;
+    if (run_check_resume(common) != EXIT_DONE)
+        return EXIT_USAGE;
+    enum ldar_status status = run_open(asked->resume, 1, &run, &error);
+    if (status != LDAR_OK)
+        return failed(&error);
+    status = run_settings(&run, common->command, &settings, &error);
+    if (status != LDAR_OK) {
+        run_close(&run);
+        return failed(&error);
+    }
+    if (!settings.lesson.input.common.model) {
+        settings.lesson.input.common.model = common->model;
+        settings.lesson.input.common.model_ships = 1;
+    }
+    settings.lesson.input.common.threads = common->threads;
+    settings.lesson.input.common.device = common->device;
+    settings.lesson.input.common.max_memory = common->max_memory;
+    return go(&settings, &run);
+}
+
+static enum exit_status run(void *place)
+{
+    struct finetune *settings = place;
+    if (check_device(settings->lesson.input.common.device) != EXIT_DONE)
+        return EXIT_FAILED;
+    if (settings->resume)
+        return resume(settings);
+    const enum exit_status status = check_new(settings);
+    return status == EXIT_DONE ? go(settings, NULL) : status;
+}
+
+/* ---- options ---- */
+
+static const struct option train_option = {
+    .name = "train",
+    .kind = OPTION_TEXT,
+    .argument = "TABLE",
+    .place = offsetof(struct finetune, train),
+    .help =
+        "Labelled sequences to learn from: CSV or TSV with the columns sequence and label, FASTA whose names end in "
+        "|label, a folder per class, or tables of intervals with -f. Any of them may be gzipped.",
+};
+
+static const struct option valid_option = {
+    .name = "valid",
+    .kind = OPTION_TEXT,
+    .argument = "TABLE",
+    .place = offsetof(struct finetune, valid),
+    .help = "Sequences that choose the best epoch. Without, the first of ten folds of --train is held out for it.",
+};
+
+static const struct option test_option = {
+    .name = "test",
+    .kind = OPTION_TEXT,
+    .argument = "TABLE",
+    .place = offsetof(struct finetune, test),
+    .help = "Sequences that are looked at once, at the end: RUN/test_results.json.",
+};
+
+static const struct option values_option = {
+    .name = "values",
+    .kind = OPTION_FLAG,
+    .place = offsetof(struct finetune, values),
+    .help = "Labels are numbers to be guessed, not classes.",
+};
+
+static const struct option output_option = {
+    .name = "output",
+    .letter = 'o',
+    .kind = OPTION_TEXT,
+    .argument = "RUN",
+    .place = offsetof(struct common, output),
+    .help = "The folder of the run, which must not be there yet, or be empty.",
+};
+
+static const struct option resume_option = {
+    .name = "resume",
+    .kind = OPTION_TEXT,
+    .argument = "RUN",
+    .place = offsetof(struct finetune, resume),
+    .help = "Go on with a run that was stopped, with its own options; only threads and memory may differ.",
+};
+
+static const struct option seed_option = {
+    .name = "seed",
+    .kind = OPTION_COUNT,
+    .argument = "N",
+    .place = offsetof(struct common, seed),
+    .initial = "0",
+    .help = "Seed of the head's first weights, of the order of the examples and of their strands.",
+};
+
+static const struct option *const options[] = {&option_model,
+                                               &train_option,
+                                               &valid_option,
+                                               &test_option,
+                                               &output_option,
+                                               &resume_option,
+                                               &values_option,
+                                               &option_lesson_window,
+                                               OPTIONS_LESSON,
+                                               &option_lesson_rate,
+                                               &option_threads,
+                                               &option_device,
+                                               &option_dtype,
+                                               &option_max_memory,
+                                               &seed_option,
+                                               OPTIONS_MESSAGES,
+                                               NULL};
+
+const struct command command_finetune = {
+    .name = "finetune",
+    .files = "",
+    .summary = "Teach a model to tell labelled sequences apart, or to guess their values",
+    .description =
+        "A linear head over the mean of the last hidden states, as published: AdamW, batches of 64 sequences without "
+        "padding, an epoch of validation after each of training, the rate halved when that has not risen for two "
+        "epochs, the end after five, the best epoch kept. Everything learns; --last K leaves all but the last blocks "
+        "as they are, --freeze all of the model.\n"
+        "\n"
+        "RUN holds the options (run.json), a line for each step and each validation (log.jsonl), the classifier "
+        "(model.safetensors, which knows the names of its classes), test_results.json and report.html. The same "
+        "options give the same classifier, to the bit, on any number of threads. SIGTERM or SIGINT ends a run with a "
+        "checkpoint, and --resume RUN continues it.\n"
+        "\n"
+        "  ldar finetune --train train.csv --valid dev.csv --test test.csv -o run\n"
+        "  ldar predict -m run/model.safetensors reads.fa -o classes.tsv\n",
+    .min_files = 0,
+    .max_files = 0,
+    .options = options,
+    .settings = sizeof(struct finetune),
+    .run = run,
+};

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LDAR_TOOLS_FROZEN_H
+#define LDAR_TOOLS_FROZEN_H
+
+#include "lesson.h"
+
+/*
+ * A head over a model that stays as it is: logistic.h for several strengths of the penalty, of which the one that
+ * validates best is kept. Leaves RUN/model.safetensors, and in RUN/log.jsonl a line for each strength.
+ */
+LDAR_MUST_USE enum ldar_status frozen_train(struct lesson *lesson, struct ldar_error *error);
+
+#endif

@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lesson.h"
+#include "classifier.h"
+#include "frozen.h"
+#include "interrupt.h"
+#include "message.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { SCORED_AT_ONCE = 16384, SCORED_OF_THREAD = 2048 };
+
+/* ---- options ---- */
+
+#define LESSON(field) offsetof(struct lesson_settings, field)
+
+const struct option option_lesson_reference = {
+    .name = "reference",
+    .letter = 'f',
+    .kind = OPTION_TEXT,
+    .argument = "REF.fa",
+    .place = LESSON(input.genome),
+    .help =
+        "The genome that tables of intervals are cut from (FASTA, plain or BGZF). Its .fai index is made when absent.",
+};
+
+const struct option option_lesson_window = {
+    .name = "window",
+    .kind = OPTION_COUNT,
+    .argument = "N",
+    .place = LESSON(input.window),
+    .initial = "65536",
+    .min = 1,
+    .max = 1 << 30,
+    .help = "The longest sequence that is taken; a longer one is an error.",
+};
+
+const struct option option_lesson_freeze = {
+    .name = "freeze",
+    .kind = OPTION_FLAG,
+    .place = LESSON(freeze),
+    .help = "Leave the model as it is: its embeddings are computed once, and the head alone is found, by multinomial "
+            "logistic regression (of values: ridge regression) with the strength of the penalty that validates best. "
+            "Takes the time of a few epochs' forward passes.",
+};
+
+const struct option option_lesson_last = {
+    .name = "last",
+    .kind = OPTION_COUNT,
+    .argument = "K",
+    .place = LESSON(last),
+    .max = 1 << 16,
+    .help = "Only the last K blocks learn, and the head; 0: all of them.",
+};
+
+const struct option option_lesson_epochs = {
+    .name = "epochs",
+    .kind = OPTION_COUNT,
+    .argument = "N",
+    .place = LESSON(plan.epochs),
+    .initial = "100",
+    .min = 1,
+    .max = 1 << 20,
+    .help = "At most this many times over the training examples.",
+};
+
+const struct option option_lesson_batch = {
+    .name = "batch",
+    .kind = OPTION_COUNT,
+    .argument = "N",
+    .place = LESSON(plan.batch),
+    .initial = "64",
+    .min = 1,
+    .max = 1 << 20,
+    .help = "Sequences of a step. They are packed without padding.",
+};
+
+const struct option option_lesson_rate = {
+    .name = "rate",
+    .kind = OPTION_DECIMAL,
+    .argument = "RATE",
+    .place = LESSON(plan.rate),
+    .initial = "0.0001",
+    .max = 1000,
+    .help = "Learning rate of all layers.",
+};
+
+const struct option option_lesson_head_rate = {
+    .name = "head-rate",
+    .kind = OPTION_DECIMAL,
+    .argument = "F",
+    .place = LESSON(head_rate),
+    .initial = "1",
+    .max = 1 << 20,
+    .help = "The head learns F times as fast.",
+};
+
+const struct option option_lesson_decay = {
+    .name = "decay",
+    .kind = OPTION_DECIMAL,
+    .argument = "D",
+    .place = LESSON(decay),
+    .initial = "0.1",
+    .max = 1000,
+    .help = "Weight decay, but of biases, norms, A_log, D and dt_bias.",
+};
+
+const struct option option_lesson_warmup = {
+    .name = "warmup",
+    .kind = OPTION_COUNT,
+    .argument = "N",
+    .place = LESSON(plan.warmup),
+    .max = 1 << 30,
+    .help = "First steps, in which the rate rises from nothing.",
+};
+
+const struct option option_lesson_ratio_weight = {
+    .name = "ratio-weight",
+    .kind = OPTION_DECIMAL,
+    .argument = "A",
+    .place = LESSON(ratio_weight),
+    .max = 1000,
+    .help = "Share of the loss that draws the compression to four nucleotides per token, 0.03 in pretraining.",
+};
+
+const struct option option_lesson_patience = {
+    .name = "patience",
+    .kind = OPTION_COUNT,
+    .argument = "N",
+    .place = LESSON(plan.patience),
+    .initial = "5",
+    .min = 1,
+    .max = 1 << 20,
+    .help = "Training ends when validation has not risen for N epochs. The best epoch is kept.",
+};
+
+const struct option option_lesson_halve_after = {
+    .name = "halve-after",
+    .kind = OPTION_COUNT,
+    .argument = "N",
+    .place = LESSON(plan.halve_after),
+    .initial = "2",
+    .min = 1,
+    .max = 1 << 20,
+    .help = "The rate is halved when validation has not risen for N epochs.",
+};
+
+const struct option option_lesson_augment = {
+    .name = "augment",
+    .kind = OPTION_FLAG,
+    .place = LESSON(plan.augment),
+    .help = "Train on the reverse complement of each example with probability 1/2.",
+};
+
+const struct option option_lesson_both_strands = {
+    .name = "both-strands",
+    .kind = OPTION_FLAG,
+    .place = LESSON(plan.both_strands),
+    .help = "Validate and test with the mean score of both strands; predict has the same option.",
+};
+
+const struct option option_lesson_checkpoint = {
+    .name = "checkpoint-every",
+    .kind = OPTION_COUNT,
+    .argument = "N",
+    .place = LESSON(plan.checkpoint_every),
+    .min = 1,
+    .max = UINT64_C(1) << 40,
+    .help = "Steps between two checkpoints (default: as many as take ten minutes).",
+};
+
+enum exit_status lesson_check(const struct lesson_settings *settings)
+{
+    static const char *const training_options[] = {"last",      "epochs",      "batch",   "rate",
+                                                   "head-rate", "decay",       "warmup",  "ratio-weight",
+                                                   "patience",  "halve-after", "augment", "checkpoint-every"};
+    const struct common *common = &settings->input.common;
+    for (size_t i = 0; settings->freeze && i < sizeof training_options / sizeof *training_options; i++)
+        if (option_given(common, training_options[i])) {
+            say_error("options --freeze and --%s exclude each other: nothing of a frozen model is trained but the head",
+                      training_options[i]);
+            return EXIT_USAGE;
+        }
+    if (settings->plan.rate == 0 || settings->head_rate == 0) {
+        say_error("option --%s: more than 0", settings->plan.rate == 0 ? "rate" : "head-rate");
+        return EXIT_USAGE;
+    }
+    return EXIT_DONE;
+}
+
+enum ldar_status lesson_check_lengths(const struct lesson_settings *settings, const char *path,
+                                      const struct table *table, struct ldar_error *error)
+{
+    for (size_t i = 0; table->longest > settings->input.window && i < table->count; i++) {
+        const size_t length = table->offsets[i + 1] - table->offsets[i];
+        if (length > settings->input.window)
+            return fail(error, LDAR_ERROR_ARGUMENT,
+                        "%s: sequence %zu (%s) has %zu nucleotides, more than the %llu of --window", path, i + 1,
+                        table_name(table, i), length, (unsigned long long)settings->input.window);
+    }
+    return LDAR_OK;
+}
+
+/* ---- a model at work ---- */
+
+/* Sequences that share a batch: enough to give every thread its part. */
+static size_t batch_of(const ldar_context *context)
+{
+    const size_t shared = SCORED_OF_THREAD * (size_t)ldar_context_threads(context);
+    return shared > SCORED_AT_ONCE ? shared : SCORED_AT_ONCE;
+}
+
+static enum ldar_status open_classifier(const struct lesson_settings *settings, const ldar_model *model,
+                                        struct classifier *classifier, struct ldar_error *error)
+{
+    const struct ldar_context_options options = context_options(&settings->input.common);
+    *classifier =
+        (struct classifier){.head = ldar_model_head(model), .width = ldar_model_config(model)->stage[0].width};
+    return ldar_context_create(model, &options, &classifier->context, error);
+}
+
+static void close_classifier(struct classifier *classifier)
+{
+    classifier_free(classifier);
+    ldar_context_destroy(classifier->context);
+}
+
+static enum ldar_status means_as_scores(void *own, const struct ldar_batch *batch, float *means,
+                                        struct ldar_error *error)
+{
+    return classifier_means(own, batch, means, error);
+}
+
+enum ldar_status lesson_means(const struct lesson_settings *settings, const ldar_model *model,
+                              const struct table *table, float **means, struct ldar_error *error)
+{
+    const size_t width = ldar_model_config(model)->stage[0].width;
+    struct examples all;
+    struct classifier classifier;
+    size_t *rows;
+    const bool listed = examples_all(table, &all, &rows);
+    *means = listed ? malloc(table->count * width * sizeof **means) : NULL;
+    enum ldar_status status =
+        *means ? open_classifier(settings, model, &classifier, error)
+               : fail(error, LDAR_ERROR_MEMORY, "no memory for the embeddings of %zu sequences", table->count);
+    if (status == LDAR_OK) {
+        const struct scorer scorer = {.scores = means_as_scores,
+                                      .own = &classifier,
+                                      .outputs = width,
+                                      .batch = batch_of(classifier.context),
+                                      .both_strands = settings->plan.both_strands};
+        status = scorer_run(&scorer, &all, *means, NULL, NULL, error);
+        close_classifier(&classifier);
+    }
+    free(rows);
+    if (status != LDAR_OK) {
+        free(*means);
+        *means = NULL;
+    }
+    return status;
+}
+
+/* ---- training ---- */
+
+static struct ldar_trainer_options trainer_options(const struct lesson *lesson)
+{
+    const struct lesson_settings *settings = lesson->settings;
+    struct ldar_trainer_options options = {
+        .size = sizeof options,
+        .context = context_options(&settings->input.common),
+        .ratio_weight = settings->ratio_weight > 0 ? settings->ratio_weight : -1,
+        .decay = settings->decay > 0 ? settings->decay : -1,
+        .outer_rate = 1,
+        .examples = 1,
+        .head_rate = settings->head_rate,
+        .last = (size_t)settings->last,
+    };
+    options.context.gemm = LDAR_GEMM_AUTO;
+    return options;
+}
+
+static enum ldar_status make_trainer(const struct lesson *lesson, ldar_trainer **trainer, struct ldar_error *error)
+{
+    const struct ldar_head head = {.kind = lesson->kind, .outputs = lesson->outputs, .names = lesson->names};
+    const struct ldar_trainer_options options = trainer_options(lesson);
+    ldar_model *model;
+    enum ldar_status status = ldar_model_with_head(lesson->model, &head, lesson->seed, &model, error);
+    if (status != LDAR_OK)
+        return status;
+    status = ldar_trainer_create(model, &options, trainer, error);
+    ldar_model_destroy(model);
+    return status;
+}
+
+static void say_end(const struct lesson *lesson, const struct tuning *tuning)
+{
+    struct ldar_profile profile;
+    ldar_trainer_profile(tuning->trainer, &profile);
+    if (tuning->nucleotides > 0)
+        progress_end(tuning->nucleotides);
+    say_detail("GEMM %.3f s, scan %.3f s, attention %.3f s, other %.3f s, waiting %.3f s, summed over %d threads; at "
+               "most %zu MiB",
+               profile.gemm, profile.scan, profile.attention, profile.other, profile.waiting,
+               ldar_trainer_threads(tuning->trainer), profile.peak_bytes >> 20);
+    if (!tuning->stopped)
+        say_note("%s: epoch %llu of %llu was the best", lesson->run->folder,
+                 (unsigned long long)tuning->state.best_epoch, (unsigned long long)tuning->state.epoch);
+}
+
+static enum ldar_status train(struct lesson *lesson, struct ldar_error *error)
+{
+    struct tuning_plan plan = lesson->settings->plan;
+    plan.rate = lesson->rate;
+    plan.seed = lesson->seed;
+    plan.background = lesson->settings->input.common.max_memory == 0;
+    struct tuning tuning = {.plan = &plan,
+                            .run = lesson->run,
+                            .train = lesson->train.examples,
+                            .valid = lesson->valid.examples,
+                            .kind = lesson->kind};
+    enum ldar_status status = make_trainer(lesson, &tuning.trainer, error);
+    if (status != LDAR_OK)
+        return status;
+    say_settled(ldar_trainer_isa(tuning.trainer), ldar_trainer_dtype(tuning.trainer),
+                (enum ldar_dtype)lesson->settings->input.common.dtype);
+    tuning_begin(&tuning);
+    if (lesson->begun)
+        status = tuning_restore(&tuning, error);
+    if (status == LDAR_OK)
+        status = run_log_begin(lesson->run, tuning.state.step, error);
+    if (status == LDAR_OK && !tuning_ended(&tuning)) {
+        progress_begin("nt");
+        status = tuning_run(&tuning, error);
+    }
+    lesson->stopped = tuning.stopped;
+    lesson->steps = tuning.state.step;
+    if (status == LDAR_OK)
+        say_end(lesson, &tuning);
+    ldar_trainer_destroy(tuning.trainer);
+    return status;
+}
+
+/* ---- the test ---- */
+
+static enum ldar_status score_with(const struct lesson *lesson, const ldar_model *model,
+                                   const struct examples *examples, struct verdict *verdict, struct ldar_error *error)
+{
+    struct classifier classifier;
+    enum ldar_status status = open_classifier(lesson->settings, model, &classifier, error);
+    if (status != LDAR_OK)
+        return status;
+    const struct scorer scorer = {.scores = classifier_scores,
+                                  .own = &classifier,
+                                  .outputs = lesson->outputs,
+                                  .batch = batch_of(classifier.context),
+                                  .both_strands = lesson->settings->plan.both_strands};
+    float *scores = malloc(examples->count * lesson->outputs * sizeof *scores);
+    status = scores ? scorer_run(&scorer, examples, scores, NULL, NULL, error)
+                    : fail(error, LDAR_ERROR_MEMORY, "no memory for the scores of %zu sequences", examples->count);
+    if (status == LDAR_OK)
+        status = verdict_of(lesson->kind, lesson->outputs, scores, examples, verdict, error);
+    free(scores);
+    close_classifier(&classifier);
+    return status;
+}
+
+/* What made the result: the model that the lesson began with, and the classifier that came of it. */
+static enum ldar_status write_result(const struct lesson *lesson, const ldar_model *classifier,
+                                     struct ldar_error *error)
+{
+    char path[RUN_PATH], more[512];
+    struct ldar_model_info base, made;
+    ldar_model_describe(lesson->model, &base);
+    ldar_model_describe(classifier, &made);
+    const struct common *common = &lesson->settings->input.common;
+    const struct provenance provenance = {ldar_version(), common->command_line, common->model, base.sha256};
+    snprintf(more, sizeof more, "%.256s, \"classifier_sha256\": \"%s\"", lesson->more, made.sha256);
+    return verdict_write(&lesson->result, run_path(lesson->run, "test_results.json", path), more, &provenance, error);
+}
+
+/* The model of the best epoch, as predict would read it. */
+static enum ldar_status test(struct lesson *lesson, struct ldar_error *error)
+{
+    char path[RUN_PATH], text[VERDICT_TEXT];
+    ldar_model *model;
+    enum ldar_status status = ldar_model_load(run_path(lesson->run, "model.safetensors", path), &model, error);
+    if (status != LDAR_OK)
+        return status;
+    status = score_with(lesson, model, &lesson->test.examples, &lesson->result, error);
+    if (status == LDAR_OK)
+        status = write_result(lesson, model, error);
+    if (status == LDAR_OK) {
+        verdict_text(&lesson->result, text);
+        say_note("test: %s", text);
+    }
+    ldar_model_destroy(model);
+    return status;
+}
+
+enum ldar_status lesson_give(struct lesson *lesson, struct ldar_error *error)
+{
+    enum ldar_status status = lesson->settings->freeze ? frozen_train(lesson, error) : train(lesson, error);
+    const int tested = !lesson->stopped && lesson->test.examples.count > 0;
+    return status == LDAR_OK && tested ? test(lesson, error) : status;
+}
