@@ -35,7 +35,7 @@ LAW = [
     ("src/peers.h", [], ["include/ldar/"]),
     ("src/backend.h", [], ["include/ldar/", "src/model/parameters.h"]),
     ("src/", ["POSIX"], ["include/ldar/", "src/"]),
-    ("tools/", ["htslib/", "lbfgs.h", "zlib.h", "POSIX"], ["include/ldar/", "tools/"]),
+    ("tools/", ["htslib/", "jansson.h", "lbfgs.h", "zlib.h", "POSIX"], ["include/ldar/", "tools/"]),
     ("tests/api/", ["cmocka.h", "POSIX"], ["include/ldar/", "tests/api/", "tests/kit/", "tests/oracle/"]),
     ("tests/cli/", ["cmocka.h", "POSIX"], ["include/ldar/", "tests/cli/", "tests/kit/"]),
     ("examples/", [], ["include/ldar/"]),

@@ -293,6 +293,121 @@ void draw_span(const struct draw_curve *curves, size_t count, double *low, doubl
     *high += margin;
 }
 
+/* ---- bars ---- */
+
+static const double bars_left = 232, bars_right = 64, bars_top = 58, bars_bottom = 44, bar_height = 24;
+
+static double bars_x(const struct draw_bars *bars, double value)
+{
+    const double inside = (value - bars->low) / (bars->high - bars->low);
+    return bars_left + (DRAW_WIDTH - bars_left - bars_right) * fmin(fmax(inside, 0), 1);
+}
+
+double draw_bars_height(const struct draw_bars *bars)
+{
+    return bars_top + bar_height * (double)bars->count + bars_bottom;
+}
+
+static enum ldar_status draw_bars_axis(output *out, const struct draw_bars *bars, struct ldar_error *error)
+{
+    const double tick = tick_of(bars->high - bars->low, 8), end = draw_bars_height(bars) - bars_bottom;
+    enum ldar_status status = LDAR_OK;
+    for (double i = ceil(bars->low / tick); i * tick <= bars->high && status == LDAR_OK; i++) {
+        const double x = bars_x(bars, i * tick);
+        char number[32];
+        snprintf(number, sizeof number, "%.6g", i == 0 ? 0 : i * tick);
+        status = draw_rule(out, x, bars_top, x, end, i == 0 ? FAINT : RULE, NULL, error);
+        if (status == LDAR_OK)
+            status = draw_text(out, x, end + 16, "middle", 11, FAINT, number, error);
+    }
+    return status == LDAR_OK ? draw_text(out, (bars_left + DRAW_WIDTH - bars_right) / 2, end + 34, "middle", 11, FAINT,
+                                         bars->x_label, error)
+                             : status;
+}
+
+/* A line from value - half to value + half. */
+static enum ldar_status draw_interval(output *out, const struct draw_bars *bars, const struct draw_point *point,
+                                      double y, int colour, struct ldar_error *error)
+{
+    if (!isfinite(point->half))
+        return LDAR_OK;
+    if (colour < 0)
+        return draw_rule(out, bars_x(bars, point->value - point->half), y, bars_x(bars, point->value + point->half), y,
+                         INK, NULL, error);
+    return output_print(out, error, "<path d=\"M%.1f %.1fH%.1f\" fill=\"none\" class=\"d-%d-line\" stroke=\"%s\"/>\n",
+                        bars_x(bars, point->value - point->half), y, bars_x(bars, point->value + point->half),
+                        class_of(colour), colour_of(colour));
+}
+
+static enum ldar_status draw_bar_value(output *out, const struct draw_bars *bars, const struct draw_bar *bar, double y,
+                                       struct ldar_error *error)
+{
+    const double zero = bars_x(bars, 0), x = bars_x(bars, bar->point.value);
+    char number[40];
+    if (!isfinite(bar->point.value))
+        return draw_text(out, DRAW_WIDTH - bars_right + 8, y + 4, "start", 11, FAINT, "-", error);
+    snprintf(number, sizeof number, "%.1f", bar->point.value);
+    enum ldar_status status =
+        output_print(out, error,
+                     "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" class=\"d-0\" fill=\"%s\" "
+                     "fill-opacity=\"0.45\"/>\n",
+                     fmin(zero, x), y - bar_height / 2 + 4, fabs(x - zero), bar_height - 8, colour_of(0));
+    if (status == LDAR_OK)
+        status = draw_interval(out, bars, &bar->point, y, DRAW_GREY, error);
+    return status == LDAR_OK ? draw_text(out, DRAW_WIDTH - bars_right + 8, y + 4, "start", 11, INK, number, error)
+                             : status;
+}
+
+static enum ldar_status draw_bar_mark(output *out, const struct draw_bars *bars, const struct draw_bar *bar,
+                                      size_t mark, double y, struct ldar_error *error)
+{
+    const struct draw_point *point = &bar->marks[mark];
+    const int colour = (int)mark + 1;
+    if (!isfinite(point->value))
+        return LDAR_OK;
+    enum ldar_status status = draw_interval(out, bars, point, y, colour, error);
+    if (status == LDAR_OK)
+        status = output_print(out, error, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"4\" class=\"d-%d\" fill=\"%s\"><title>",
+                              bars_x(bars, point->value), y, class_of(colour), colour_of(colour));
+    if (status == LDAR_OK)
+        status = page_escaped(out, bars->marks[mark], error);
+    return status == LDAR_OK ? output_print(out, error, ": %.1f</title></circle>\n", point->value) : status;
+}
+
+/* The title, and the names of bars and marks in their colours. */
+static enum ldar_status draw_bars_head(output *out, const struct draw_bars *bars, struct ldar_error *error)
+{
+    enum ldar_status status = draw_text(out, 16, 22, "start", 14, INK, bars->title, error);
+    if (status == LDAR_OK)
+        status = output_print(out, error, "<text x=\"16\" y=\"43\" font-size=\"12\">");
+    for (size_t i = 0; i <= bars->mark_count && status == LDAR_OK; i++) {
+        const char *colour = colour_of((int)i);
+        status = output_print(out, error, "<tspan class=\"d-%d\" fill=\"%s\"%s>%s ", class_of((int)i), colour,
+                              i > 0 ? " dx=\"14\"" : "", i > 0 ? "&#9679;" : "&#9632;");
+        if (status == LDAR_OK)
+            status = page_escaped(out, i > 0 ? bars->marks[i - 1] : bars->name, error);
+        if (status == LDAR_OK)
+            status = output_print(out, error, "</tspan>");
+    }
+    return status == LDAR_OK ? output_print(out, error, "</text>\n") : status;
+}
+
+enum ldar_status draw_bars(output *out, const struct draw_bars *bars, struct ldar_error *error)
+{
+    enum ldar_status status = draw_bars_head(out, bars, error);
+    if (status == LDAR_OK)
+        status = draw_bars_axis(out, bars, error);
+    for (size_t i = 0; i < bars->count && status == LDAR_OK; i++) {
+        const double y = bars_top + bar_height * ((double)i + 0.5);
+        status = draw_text(out, bars_left - 10, y + 4, "end", 12, INK, bars->bars[i].name, error);
+        if (status == LDAR_OK)
+            status = draw_bar_value(out, bars, &bars->bars[i], y, error);
+        for (size_t mark = 0; mark < bars->mark_count && status == LDAR_OK; mark++)
+            status = draw_bar_mark(out, bars, &bars->bars[i], mark, y, error);
+    }
+    return status;
+}
+
 /* ---- a locus ---- */
 
 /* Letters of a row at most, and where its parts lie below its top. */
@@ -332,8 +447,8 @@ static double column(const struct row *row, size_t i)
     return margin + step * (double)(i - row->begin);
 }
 
-static enum ldar_status draw_bars(output *out, const struct draw_locus *locus, const struct row *row,
-                                  struct ldar_error *error)
+static enum ldar_status draw_probability(output *out, const struct draw_locus *locus, const struct row *row,
+                                         struct ldar_error *error)
 {
     static const char *const levels[] = {"0", "0.5", "1"};
     enum ldar_status status = LDAR_OK;
@@ -462,7 +577,7 @@ enum ldar_status draw_locus(output *out, const struct draw_locus *locus, struct 
     for (size_t r = 0; r < row_count(locus) && status == LDAR_OK; r++) {
         struct row row = {r * row_letters(locus), (r + 1) * row_letters(locus), head + row_height(locus) * (double)r};
         row.end = row.end < locus->count ? row.end : locus->count;
-        status = draw_bars(out, locus, &row, error);
+        status = draw_probability(out, locus, &row, error);
         if (status == LDAR_OK)
             status = draw_tokens(out, locus, &row, tokens, error);
         if (status == LDAR_OK)

@@ -46,6 +46,35 @@ LDAR_MUST_USE enum ldar_status draw_curves(output *out, const struct draw_field 
 /* Makes *low .. *high span every value of the curves, bands included, and a margin; NaN is passed over. */
 void draw_span(const struct draw_curve *curves, size_t count, double *low, double *high);
 
+/* ---- bars ---- */
+
+/* value +- half; NaN is not drawn. */
+struct draw_point {
+    double value, half;
+};
+
+struct draw_bar {
+    const char *name;
+    struct draw_point point;
+    const struct draw_point *marks; /* (mark_count) */
+};
+
+/* Bars one below the other, each with an interval, and marks of others beside it. */
+struct draw_bars {
+    const char *title, *x_label;
+    const char *name;         /* of what the bars show; colour 0 */
+    const char *const *marks; /* (mark_count) names of the marks; mark i has colour i + 1 */
+    size_t mark_count;
+    const struct draw_bar *bars; /* (count) */
+    size_t count;
+    double low, high; /* what the axis spans, low <= 0 < high */
+};
+
+/* Height of the drawing, which is DRAW_WIDTH wide. */
+double draw_bars_height(const struct draw_bars *bars);
+
+LDAR_MUST_USE enum ldar_status draw_bars(output *out, const struct draw_bars *bars, struct ldar_error *error);
+
 /* ---- a locus ---- */
 
 /* Something in the stretch, in the coordinates of its letters, half-open; it may reach beyond either end. */

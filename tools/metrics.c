@@ -3,6 +3,43 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
+
+/* ---- names ---- */
+
+static const char *const names[METRICS][2] = {
+    [METRIC_ACCURACY] = {"accuracy", "test_accuracy"},
+    [METRIC_F1] = {"f1", "test_f1_score"},
+    [METRIC_MCC] = {"mcc", "test_mcc"},
+    [METRIC_AUROC] = {"auroc", "test_auroc"},
+};
+
+const char *metric_name(enum metric metric)
+{
+    return names[metric][0];
+}
+
+const char *metric_key(enum metric metric)
+{
+    return names[metric][1];
+}
+
+bool metric_parse(const char *name, enum metric *metric)
+{
+    for (int i = 0; i < METRICS; ++i) {
+        if (strcmp(name, names[i][0]) == 0) {
+            *metric = (enum metric)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+double metric_value(const struct class_metrics *metrics, enum metric metric)
+{
+    const double values[METRICS] = {metrics->accuracy, metrics->f1, metrics->mcc, metrics->auroc};
+    return values[metric];
+}
 
 /* ---- sums ---- */
 

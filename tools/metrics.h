@@ -11,6 +11,8 @@
  * together to 1e-12. What is not defined is NaN.
  */
 
+enum metric { METRIC_ACCURACY, METRIC_F1, METRIC_MCC, METRIC_AUROC, METRICS };
+
 struct class_metrics {
     double accuracy;
     double f1;  /* the F1 score of each class, weighted by its examples (average="weighted"); 0 for one without any */
@@ -26,6 +28,15 @@ struct class_metrics {
  */
 bool metrics_of_classes(const uint32_t *labels, const uint32_t *predicted, const double *probabilities, size_t count,
                         size_t classes, struct class_metrics *metrics);
+
+/* "accuracy", "f1", "mcc", "auroc"; and the key of the published test_results.json, as "test_f1_score". */
+const char *metric_name(enum metric metric);
+const char *metric_key(enum metric metric);
+
+/* The metric of that name; false when there is none. */
+bool metric_parse(const char *name, enum metric *metric);
+
+double metric_value(const struct class_metrics *metrics, enum metric metric);
 
 struct value_metrics {
     double mse;      /* mean of the squared errors */

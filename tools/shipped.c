@@ -25,16 +25,21 @@ static int program_folder(char folder[PATH_MAX_HERE])
     return 1;
 }
 
-char *shipped_model(void)
+char *shipped_file(const char *name)
 {
     char folder[PATH_MAX_HERE], path[2 * PATH_MAX_HERE];
     char *found = NULL;
     if (!program_folder(folder))
         return NULL;
     for (size_t i = 0; i < sizeof folders / sizeof *folders && !found; i++) {
-        const int length = snprintf(path, sizeof path, "%s/%s/" SHIPPED_MODEL, folder, folders[i]);
+        const int length = snprintf(path, sizeof path, "%s/%s/%s", folder, folders[i], name);
         if (length > 0 && length < (int)sizeof path)
             found = realpath(path, NULL);
     }
     return found;
+}
+
+char *shipped_model(void)
+{
+    return shipped_file(SHIPPED_MODEL);
 }

@@ -57,7 +57,8 @@ if LD_LIBRARY_PATH=$libdir "$work/pkg-c" "$work/model.safetensors" ACGJ 2>"$work
 fi
 grep -q 'letter that is no base' "$work/message"
 
-for file in share/man/man1/ldar.1 share/man/man1/ldar-embed.1 share/bash-completion/completions/ldar; do
+for file in share/man/man1/ldar.1 share/man/man1/ldar-embed.1 share/bash-completion/completions/ldar \
+    share/ldar/published.json; do
     test -s "$prefix/$file" || { echo "not installed: $file"; exit 1; }
 done
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "table_rows.h"
 
+#include "provenance.h"
 #include "source_class.h"
 
 #include <ldar/model.h>
@@ -151,31 +152,14 @@ enum ldar_status table_rows_record(struct table_rows *rows, const struct table_p
 
 /* ---- labels ---- */
 
-/* UTF-8 as Unicode has it: nothing overlong, no surrogates, nothing above U+10FFFF. */
 static bool is_utf8(const char *text)
 {
-    for (const unsigned char *c = (const unsigned char *)text; *c;) {
-        const unsigned first = *c++;
-        const int more = first < 0x80   ? 0
-                         : first < 0xc2 ? -1
-                         : first < 0xe0 ? 1
-                         : first < 0xf0 ? 2
-                         : first < 0xf5 ? 3
-                                        : -1;
-        if (more < 0) {
+    while (*text) {
+        const size_t length = utf8_length(text);
+        if (length == 0) {
             return false;
         }
-        uint32_t point = more ? first & (0x3fu >> more) : first;
-        for (int i = 0; i < more; ++i, ++c) {
-            if ((*c & 0xc0) != 0x80) {
-                return false;
-            }
-            point = point << 6 | (*c & 0x3f);
-        }
-        if ((more == 2 && (point < 0x800 || (point >= 0xd800 && point < 0xe000)))
-            || (more == 3 && (point < 0x10000 || point > 0x10ffff))) {
-            return false;
-        }
+        text += length;
     }
     return true;
 }
