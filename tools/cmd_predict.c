@@ -220,20 +220,22 @@ static enum ldar_status open_table(void *user, const struct session *session, co
                                    struct ldar_error *error)
 {
     struct prediction *prediction = user;
-    const char *path = prediction->settings->input.common.output;
-    (void)pipeline;
     enum ldar_status status = session->model ? LDAR_OK : reopen(prediction, session, error);
     if (status != LDAR_OK)
         return status;
     prediction->head = ldar_model_head(session->model ? session->model : prediction->own);
     prediction->provenance = session->provenance;
-    prediction->sum = malloc(prediction->width * sizeof *prediction->sum);
-    prediction->mean = malloc(prediction->width * sizeof *prediction->mean);
-    prediction->scores = malloc(prediction->head->outputs * sizeof *prediction->scores);
-    prediction->p = malloc(prediction->head->outputs * sizeof *prediction->p);
+    if (!prediction->sum)
+        prediction->sum = malloc(prediction->width * sizeof *prediction->sum);
+    if (!prediction->mean)
+        prediction->mean = malloc(prediction->width * sizeof *prediction->mean);
+    if (!prediction->scores)
+        prediction->scores = malloc(prediction->head->outputs * sizeof *prediction->scores);
+    if (!prediction->p)
+        prediction->p = malloc(prediction->head->outputs * sizeof *prediction->p);
     if (!prediction->sum || !prediction->mean || !prediction->scores || !prediction->p)
         return fail(error, LDAR_ERROR_MEMORY, "out of memory");
-    status = output_create(path ? path : "-", &prediction->out, error);
+    status = output_create(pipeline->output, &prediction->out, error);
     if (status == LDAR_OK)
         status = write_header(prediction, error);
     if (status != LDAR_OK)
@@ -265,6 +267,7 @@ static enum ldar_status predict_all(const struct predict *predict, const struct 
         .commit = commit_table,
         .abandon = abandon_table,
         .compute = predict->both_strands ? compute_both : NULL,
+        .passes = 2,
     };
     struct pipeline pipeline;
     if (session->model && !ldar_model_head(session->model))

@@ -132,6 +132,14 @@ static enum ldar_status compute(void *user, const struct ldar_batch *batch, cons
     return status;
 }
 
+/* Over a batch, of boundaries too; 0: for each base. */
+static unsigned passes_of(const struct scan *scan)
+{
+    static const unsigned passes[] = {
+        [MARGINALS_EXACT] = 0, [MARGINALS_INTERLEAVED] = MARGINAL_PASSES, [MARGINALS_WT] = 1};
+    return passes[scan->mode] * (both_strands(scan) ? 2 : 1);
+}
+
 /* ---- writing ---- */
 
 static enum ldar_status begin_record(void *user, const struct record *record, struct ldar_error *error)
@@ -160,7 +168,7 @@ static enum ldar_status open_files(void *user, const struct session *session, co
     struct scanner *scanner = user;
     const struct scan *scan = scanner->scan;
     char *stem = scan->genome_name ? NULL : hub_genome(scan->input.genome);
-    const struct scan_plan plan = {.prefix = scan->input.common.output,
+    const struct scan_plan plan = {.prefix = pipeline->output,
                                    .parts = parts_of(scan),
                                    .contigs = pipeline->contigs,
                                    .provenance = &session->provenance,
@@ -220,7 +228,8 @@ static enum ldar_status scan_genome(const struct scan *scan, const struct sessio
                                       .end = end_record,
                                       .commit = commit_files,
                                       .abandon = abandon_files,
-                                      .compute = wanted & SCAN_OF_MARGINALS ? compute : NULL};
+                                      .compute = wanted & SCAN_OF_MARGINALS ? compute : NULL,
+                                      .passes = passes_of(scan)};
     enum ldar_status status = LDAR_OK;
     if (!scan->input.common.replay)
         status = create_marginals(scan, session, &scanner.marginals, error);

@@ -19,9 +19,8 @@ static enum ldar_status open_track(void *user, const struct session *session, co
                                    struct ldar_error *error)
 {
     struct tracking *tracking = user;
-    const struct common *common = &tracking->segment->input.common;
-    return track_create(common->output ? common->output : "-", (enum track_format)tracking->segment->format,
-                        pipeline->contigs, &session->provenance, &tracking->out, error);
+    return track_create(pipeline->output, (enum track_format)tracking->segment->format, pipeline->contigs,
+                        &session->provenance, &tracking->out, error);
 }
 
 static enum ldar_status begin_record(void *user, const struct record *record, struct ldar_error *error)

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 
 struct matrix {
-    const char *path;
     enum matrix_layer layer;
     int pooled;
     size_t width;
@@ -25,15 +24,16 @@ static enum ldar_status open_matrix(void *user, const struct session *session, c
     const enum npy_rows rows = matrix->pooled                   ? NPY_ROW_PER_RECORD
                                : matrix->layer == MATRIX_CHUNKS ? NPY_ROW_PER_TOKEN
                                                                 : NPY_ROW_PER_NUCLEOTIDE;
-    (void)pipeline;
     matrix->width = width;
     if (matrix->pooled) {
-        matrix->sum = calloc(width, sizeof *matrix->sum);
-        matrix->mean = calloc(width, sizeof *matrix->mean);
+        if (!matrix->sum)
+            matrix->sum = malloc(width * sizeof *matrix->sum);
+        if (!matrix->mean)
+            matrix->mean = malloc(width * sizeof *matrix->mean);
         if (!matrix->sum || !matrix->mean)
             return fail(error, LDAR_ERROR_MEMORY, "out of memory");
     }
-    return npy_create(matrix->path, width, rows, &session->provenance, &matrix->out, error);
+    return npy_create(pipeline->output, width, rows, &session->provenance, &matrix->out, error);
 }
 
 static enum ldar_status begin_record(void *user, const struct record *record, struct ldar_error *error)
@@ -102,8 +102,7 @@ static void abandon_matrix(void *user)
 
 enum exit_status matrix_write(const struct input *input, enum matrix_layer layer, int pooled)
 {
-    const char *path = input->common.output ? input->common.output : "-";
-    struct matrix matrix = {.path = path, .layer = layer, .pooled = pooled};
+    struct matrix matrix = {.layer = layer, .pooled = pooled};
     const struct consumer consumer = {
         .user = &matrix,
         .open = open_matrix,

@@ -92,7 +92,7 @@ extern const struct option option_model, option_seed, option_threads, option_dev
     option_dry_run;
 
 #define OPTIONS_MESSAGES &option_quiet, &option_verbose, &option_help, &option_version
-#define OPTIONS_LONG &option_shard, &option_resume
+#define OPTIONS_LONG &option_shard, &option_resume, &option_dry_run
 #define OPTIONS_COMPUTE &option_threads, &option_device, &option_dtype, &option_gemm, &option_max_memory, &option_seed
 
 enum device { DEVICE_AUTO, DEVICE_CPU, DEVICE_CUDA };

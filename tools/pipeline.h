@@ -33,6 +33,7 @@ extern const struct option option_reference, option_region, option_regions, opti
 struct pipeline {
     reference *genome; /* NULL: a file of sequences */
     source *source;
+    const char *output; /* where a consumer's output goes: "-" is the standard output */
     /*
      * Of a consumer that wishes for PIPELINE_CONTIGS, from its `open` on: names and lengths of all sequences of the
      * genome or the file.
@@ -90,7 +91,10 @@ struct pipeline_rows {
  */
 struct consumer {
     void *user;
-    /* NULL, or called before the first record: makes the output. A run that writes a part of one never calls it. */
+    /*
+     * NULL, or called before the first record: makes the output at pipeline->output. A run that writes a part never
+     * calls it; one that only says what it would take calls it again after `commit` or `abandon`.
+     */
     enum ldar_status (*open)(void *user, const struct session *session, const struct pipeline *pipeline,
                              struct ldar_error *error);
     enum ldar_status (*begin)(void *user, const struct record *record, struct ldar_error *error);
@@ -106,6 +110,8 @@ struct consumer {
      */
     enum ldar_status (*compute)(void *user, const struct ldar_batch *batch, const struct window *windows,
                                 const struct ldar_outputs *outputs, float *log_p, struct ldar_error *error);
+    /* Of `compute`, for --dry-run: how many passes over a batch it makes; 0: one for each base that is owned. */
+    unsigned passes;
 };
 
 /*

@@ -131,6 +131,22 @@ class Shards(Case):
                 for name, data in expected.items():
                     self.assertEqual(merged[name], data, (name, count))
 
+    def test_predict(self):
+        rows = [("AT" * 20, "x"), ("GC" * 20, "y")] * 6
+        for name in ["t.csv", "v.csv"]:
+            Path(name).write_text("sequence,label\n" + "".join(f"{a},{b}\n" for a, b in rows))
+        self.ok("finetune", "-q", "-m", TINY, "--train", "t.csv", "--valid", "v.csv", "--freeze", "-o", "run")
+        model = "run/model.safetensors"
+        for strands, counts in (([], SHARDS), (["--both-strands"], [2])):
+            arguments = ["-q", "-m", model, "a.fa", *WINDOW, *strands]
+            self.ok("predict", *arguments, "-o", "one.tsv")
+            for count in counts:
+                parts = [f"part-{i}" for i in range(count)]
+                for i, part in enumerate(parts):
+                    self.ok("predict", *arguments, "--shard", f"{i + 1}/{count}", "-o", part)
+                self.ok("merge", "-q", *parts[::-1], "-o", "merged.tsv")
+                self.assertEqual(self.written("merged.tsv"), self.written("one.tsv"), count)
+
     def test_more_shards_than_windows(self):
         write_fasta("few.fa", [("x", dna(50)), ("y", ""), ("z", dna(3))])
         self.check(".bed", "segment", "few.fa", counts=[7])

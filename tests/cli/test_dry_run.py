@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""--dry-run: what a run takes is said before it is done. Time is said too, but decides no test."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import program
+from program import PROGRAM, TINY, Case, dna, environment, write_fasta
+
+RECORDS = [("chr1", dna(30000) + "N" * 500), ("e", ""), ("b", dna(7)), ("chr2", dna(21000) + "A" * 800)]
+NAMES = "records bases windows computed passes flop nt_per_s seconds memory output".split()
+
+
+class DryRun(Case):
+    def setUp(self):
+        super().setUp()
+        write_fasta("a.fa", RECORDS)
+        write_fasta("g.fa", [r for r in RECORDS if r[1]])
+
+    def forecast(self, command, *arguments):
+        """The numbers; a dry run leaves no file."""
+        before = [p for p in sorted(self.folder.rglob("*")) if p.suffix != ".fai"]
+        text = self.ok(command, "-q", "-m", TINY, *arguments, "--dry-run").stdout.decode()
+        after = [p for p in sorted(self.folder.rglob("*")) if p.suffix != ".fai"]
+        self.assertEqual(after, before)
+        lines = [line.split("\t") for line in text.splitlines()]
+        self.assertEqual([line[0] for line in lines], NAMES)
+        self.assertTrue(all(len(line) == 3 for line in lines))
+        return {name: None if value == "-" else float(value) for name, value, _ in lines}
+
+    def close(self, foretold, found, what):
+        self.assertLess(abs(foretold - found), 0.2 * found, f"{what}: {foretold} foretold, {found} found")
+
+    def test_what_there_is(self):
+        found = self.forecast("segment", "a.fa", "--window", 1000, "--overlap", 200)
+        self.assertEqual(found["records"], len(RECORDS))
+        self.assertEqual(found["bases"], sum(len(s) for _, s in RECORDS))
+        # ceil((length - overlap) / (window - overlap)) of the long records, one of the others.
+        windows = 38 + 27
+        self.assertEqual((found["windows"], found["computed"]), (windows + 2, windows * 1000 + 7))
+        self.assertEqual(found["passes"], 1)
+        self.assertGreater(found["nt_per_s"], 0)
+        self.assertAlmostEqual(found["seconds"] * found["nt_per_s"] / found["computed"], 1, delta=0.01)
+
+    def test_sizes(self):
+        """Rows of floats exactly, text and what is compressed within 20 %."""
+        window = ["--window", 2000]
+        exact = [["embed", "--pool", "mean"], ["logits"]]
+        near = [["embed", "--layer", "chunks"], ["segment"], ["segment", "-O", "bedgraph"], ["segment", "-O", "bigwig"]]
+        for command, *options in exact + near:
+            foretold = self.forecast(command, "a.fa", *options, *window)["output"]
+            self.ok(command, "-q", "-m", TINY, "a.fa", *options, *window, "-o", "out")
+            size = os.path.getsize("out")
+            if [command, *options] in exact:
+                self.assertEqual(foretold, size, (command, options))
+            self.close(foretold, size, (command, options))
+
+    def test_parts(self):
+        for options in (["segment"], ["embed", "--pool", "mean"]):
+            command, *more = options
+            shard = [command, "a.fa", *more, "--window", 500, "--shard", "2/3"]
+            foretold = self.forecast(*shard)
+            self.ok(shard[0], "-q", "-m", TINY, *shard[1:], "-o", "p")
+            self.close(foretold["output"], os.path.getsize("p"), options)
+            self.close(foretold["bases"], sum(len(s) for _, s in RECORDS) / 3, options)
+
+    def test_arithmetic(self):
+        """Boundaries alone take less than hidden states, and a window of eight passes eight times as much."""
+        genome = ["-f", "g.fa", "--window", 1000]
+        segment = self.forecast("segment", *genome)["flop"]
+        self.assertLess(segment, self.forecast("logits", *genome)["flop"])
+        one = self.forecast("scan", *genome, "--mode", "wt", "-o", "x")
+        many = self.forecast("scan", *genome, "--strands", "forward", "-o", "x")
+        self.assertEqual((one["passes"], many["passes"]), (1, 8))
+        self.close(many["flop"], 8 * one["flop"], "flop")
+        alone = self.forecast("scan", "-f", "g.fa", "-r", "chr1:1-600", "--flank", 0, "--mode", "exact", "-o", "x")
+        self.assertEqual(alone["passes"], 600)
+
+    def test_scan_sizes(self):
+        arguments = ["-f", "g.fa", "--window", 2000, "--mode", "wt"]
+        foretold = self.forecast("scan", *arguments, "-o", "x")["output"]
+        os.mkdir("out")
+        self.ok("scan", "-q", "-m", TINY, *arguments, "-o", "out/x")
+        self.close(foretold, sum(p.stat().st_size for p in Path("out").iterdir() if p.suffix != ".json"), "scan")
+
+    def test_memory(self):
+        if b"__asan_init" in Path(PROGRAM[-1]).read_bytes() or len(PROGRAM) > 1:
+            self.skipTest("memory is not the program's alone")
+        words = ["embed", "-q", "-m", str(TINY), "a.fa", "--window", "8192", "-@", "2"]
+        foretold = self.forecast(words[0], *words[4:])["memory"]
+        process = subprocess.Popen([*PROGRAM, *words, "-o", "out.npy"], env=environment())
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        self.assertEqual(status, 0)
+        self.close(foretold, 1024 * usage.ru_maxrss, "memory")
+
+    def test_nothing(self):
+        write_fasta("none.fa", [("x", ""), ("y", "")])
+        found = self.forecast("embed", "none.fa", "--pool", "mean")
+        self.assertEqual((found["bases"], found["windows"], found["seconds"]), (0, 2, 0))
+        self.fails(2, "--dry-run.*standard input", "segment", "-m", TINY, "-", "--dry-run")
+
+
+if __name__ == "__main__":
+    program.main()
