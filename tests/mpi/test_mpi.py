@@ -43,9 +43,16 @@ def running(process):
 
 class Sums(unittest.TestCase):
     def test_bits(self):
-        for ranks in (1, 2, 3, 4):
+        self.well("sums")
+
+    def test_examples(self):
+        """Fine-tuning together is fine-tuning alone; with eight processes some have no micro-batch."""
+        self.well("examples", (1, 2, 3, 8))
+
+    def well(self, what, counts=(1, 2, 3, 4)):
+        for ranks in counts:
             with self.subTest(ranks=ranks):
-                job = launch(ranks, "sums")
+                job = launch(ranks, what)
                 out, err = job.communicate(timeout=240)
                 self.assertEqual(job.returncode, 0, err)
                 lines = sorted(line for line in out.splitlines() if line.startswith("rank "))
