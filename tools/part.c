@@ -78,7 +78,7 @@ static enum ldar_status put_session(FILE *out, const struct session *session, st
     return status;
 }
 
-static enum ldar_status put_header(FILE *out, const struct work *work, struct ldar_error *error)
+static enum ldar_status put_header(FILE *out, const struct workload *work, struct ldar_error *error)
 {
     const struct shard shard = shard_of(work->common);
     fprintf(out, "{\"kind\": \"%s\", \"shard\": %" PRIu64 ", \"shards\": %" PRIu64, work->common->command->name,
@@ -97,7 +97,7 @@ static enum ldar_status put_header(FILE *out, const struct work *work, struct ld
     return status;
 }
 
-char *part_header_text(const struct work *work, struct ldar_error *error)
+char *part_header_text(const struct workload *work, struct ldar_error *error)
 {
     char *text = NULL;
     size_t length;

@@ -20,7 +20,7 @@ struct part_header {
 };
 
 /* The caller frees it; NULL on failure. */
-char *part_header_text(const struct work *work, struct ldar_error *error);
+char *part_header_text(const struct workload *work, struct ldar_error *error);
 
 /* The header `text` of the file `path`. Frees nothing on failure that was not made here. */
 LDAR_MUST_USE enum ldar_status part_header_parse(const char *path, const char *text, struct part_header *header,

@@ -240,7 +240,7 @@ static enum ldar_status survey(const struct run *run, struct survey *survey, str
 }
 
 /* Settles what is to be computed, of all windows or those of a shard; `work` is then complete but for the applier. */
-static enum ldar_status settle(struct run *run, struct work *work, struct ldar_error *error)
+static enum ldar_status settle(struct run *run, struct workload *work, struct ldar_error *error)
 {
     const struct common *common = &run->input->common;
     const struct shard shard = shard_of(common), next = {shard.index + 1, shard.count};
@@ -267,7 +267,7 @@ static enum ldar_status settle(struct run *run, struct work *work, struct ldar_e
 }
 
 /* Passes over the windows whose results are there already. */
-static enum ldar_status pass_done(struct run *run, const struct work *work, uint64_t done, struct ldar_error *error)
+static enum ldar_status pass_done(struct run *run, const struct workload *work, uint64_t done, struct ldar_error *error)
 {
     const uint64_t before = window_cutter_position(run->files.cutter).bases;
     const enum ldar_status status =
@@ -290,7 +290,7 @@ static enum ldar_status compute_all(struct run *run, struct ldar_error *error)
 }
 
 /* From the first result that is not there yet to the complete output, or part of it. */
-static enum ldar_status work_through(struct run *run, struct work *work, struct ldar_error *error)
+static enum ldar_status work_through(struct run *run, struct workload *work, struct ldar_error *error)
 {
     struct files *files = &run->files;
     uint64_t done;
@@ -308,7 +308,7 @@ static enum ldar_status work_through(struct run *run, struct work *work, struct 
     return status;
 }
 
-static enum ldar_status settle_and_work(struct run *run, struct work *work, struct ldar_error *error)
+static enum ldar_status settle_and_work(struct run *run, struct workload *work, struct ldar_error *error)
 {
     const enum ldar_status status = settle(run, work, error);
     return status == LDAR_OK ? work_through(run, work, error) : status;
@@ -335,7 +335,7 @@ static enum ldar_status foretell(struct run *run, struct ldar_error *error)
 static enum ldar_status compute_records(struct run *run, struct ldar_error *error)
 {
     struct blob prologue = {0};
-    struct work work = {
+    struct workload work = {
         .common = &run->input->common, .session = run->session, .applier = {open_consumer, apply_blob, run}};
     enum ldar_status status = room_plan(&run->slots[0].room, run->input, run->session, &run->plan, error);
     if (status == LDAR_OK)

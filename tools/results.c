@@ -109,7 +109,7 @@ void identity_free(struct identity *identity)
 /* ---- results ---- */
 
 struct results {
-    const struct work *work;
+    const struct workload *work;
     enum { AT_ONCE, KEPT, PART } way;
     char *path; /* OUT.part */
     journal *journal;
@@ -166,7 +166,7 @@ static int is_complete(const char *path, const struct part_header *header)
 static enum ldar_status open_journal(results *results, const char *text, const struct part_header *header,
                                      uint64_t *done, struct ldar_error *error)
 {
-    const struct work *work = results->work;
+    const struct workload *work = results->work;
     struct expected expected = {results->path, header};
     uint64_t blobs = 0;
     enum ldar_status status = LDAR_OK;
@@ -209,7 +209,7 @@ static enum ldar_status begin_kept(results *results, uint64_t *done, struct ldar
     return status;
 }
 
-enum ldar_status results_begin(const struct work *work, results **out, uint64_t *done, struct ldar_error *error)
+enum ldar_status results_begin(const struct workload *work, results **out, uint64_t *done, struct ldar_error *error)
 {
     results *results = calloc(1, sizeof *results);
     *out = NULL;

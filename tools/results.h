@@ -69,7 +69,7 @@ struct applier {
     void *user;
 };
 
-struct work {
+struct workload {
     const struct common *common;
     const struct session *session; /* NULL: no model takes part */
     struct identity identity;
@@ -87,7 +87,7 @@ typedef struct results results;
  * computed or put. `work` must outlive the results. On failure *results is NULL.
  */
 #define RESULTS_ALL UINT64_MAX
-LDAR_MUST_USE enum ldar_status results_begin(const struct work *work, results **results, uint64_t *done,
+LDAR_MUST_USE enum ldar_status results_begin(const struct workload *work, results **results, uint64_t *done,
                                              struct ldar_error *error);
 
 /* Whether results_put applies at once. A command may then as well bring its results to the output by a shorter way. */
