@@ -159,6 +159,11 @@ static enum exit_status name_sets(struct work *work)
 
 /* ---- sites ---- */
 
+static bool has_regions(const struct profile_settings *settings)
+{
+    return settings->bed || settings->regions.count > 0;
+}
+
 /* The regions that -r or -R name, merged, or the whole genome. */
 static enum ldar_status open_regions(const struct work *work, source **regions, struct ldar_error *error)
 {
@@ -222,7 +227,7 @@ static void say_left_out(const struct profile_set *set)
 static enum ldar_status load_set(struct work *work, struct profile_set *set, struct ldar_error *error)
 {
     const struct profile_settings *settings = work->settings;
-    const struct stretches *within = settings->bed || settings->regions.count > 0 ? &work->within : NULL;
+    const struct stretches *within = has_regions(settings) ? &work->within : NULL;
     enum ldar_status status;
     if (set->motif)
         status = find_motif(work, set, error);
@@ -367,7 +372,7 @@ static enum ldar_status mark_sites(struct work *work, struct profile_locus *plac
 static enum ldar_status load(struct work *work, struct ldar_error *error)
 {
     const struct profile_settings *settings = work->settings;
-    enum ldar_status status = gather_within(work, error);
+    enum ldar_status status = has_regions(settings) ? gather_within(work, error) : LDAR_OK;
     for (size_t i = 0; i < settings->loci.count && status == LDAR_OK; i++)
         status = parse_locus(work, settings->loci.item[i], error);
     for (size_t i = 0; i < work->set_count && status == LDAR_OK; i++)
