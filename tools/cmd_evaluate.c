@@ -1,332 +1,53 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "agenda.h"
 #include "commands.h"
-#include "interrupt.h"
+#include "evaluate.h"
 #include "message.h"
-#include "pipeline.h"
 
-#include "formats/excerpts.h"
-#include "formats/sequences.h"
-
-#include <ldar/train.h>
-
-#include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
-/* Windows of a batch: 32 tiles of 64 rows a thread leave little of a step to wait for. */
-enum { BATCH_OF_THREAD = 2048, SEQUENCES = 4096 };
+/* ---- which of the two ---- */
 
-struct evaluate {
-    struct input input; /* -r, -R, --window; its genome is the one of --mlm */
-    const char *mlm, *windows;
-    const char *boundaries;
-    double mask;
-    int mask_all;
-    int part, format;
+enum mode { MASKED = 1, SUITE = 2 };
+
+/* Options that belong to one mode alone. */
+static const struct {
+    const char *name;
+    enum mode mode;
+} own_options[] = {
+    {"windows", MASKED},    {"part", MASKED},
+    {"region", MASKED},     {"regions", MASKED},
+    {"mask", MASKED},       {"mask-all", MASKED},
+    {"boundaries", MASKED}, {"data", SUITE},
+    {"tasks", SUITE},       {"folds", SUITE},
+    {"keep-models", SUITE}, {"reference", SUITE},
+    {"freeze", SUITE},      {"last", SUITE},
+    {"epochs", SUITE},      {"batch", SUITE},
+    {"head-rate", SUITE},   {"decay", SUITE},
+    {"warmup", SUITE},      {"ratio-weight", SUITE},
+    {"patience", SUITE},    {"halve-after", SUITE},
+    {"augment", SUITE},     {"both-strands", SUITE},
+    {"rate", SUITE},        {"checkpoint-every", SUITE},
+    {"shard", SUITE},       {"resume", SUITE},
+    {"dry-run", SUITE},
 };
 
-enum part { PART_ALL };
-
-enum format { FORMAT_TEXT, FORMAT_JSON };
-
-/* ---- what is found ---- */
-
-struct findings {
-    double cross_entropy; /* summed over labelled positions, in nats */
-    uint64_t labelled, correct;
-    uint64_t nucleotides, tokens, windows;
-    double least, most; /* nucleotides per token of a whole window */
-};
-
-/* -log of the probability that the scores of the seven symbols give to one of them. */
-static double cross_entropy(const float scores[LDAR_SYMBOLS], uint8_t label)
+static enum exit_status choose(const struct evaluate *settings, enum mode *mode)
 {
-    double most = scores[0], sum = 0;
-    for (int i = 1; i < LDAR_SYMBOLS; i++)
-        most = scores[i] > most ? scores[i] : most;
-    for (int i = 0; i < LDAR_SYMBOLS; i++)
-        sum += exp(scores[i] - most);
-    return most + log(sum) - scores[label];
-}
-
-static uint8_t likeliest(const float scores[LDAR_SYMBOLS])
-{
-    uint8_t best = 0;
-    for (uint8_t i = 1; i < LDAR_SYMBOLS; i++)
-        best = scores[i] > scores[best] ? i : best;
-    return best;
-}
-
-/* ---- batches ---- */
-
-struct batch {
-    struct ldar_batch input;
-    struct ldar_outputs outputs;
-    uint8_t *ids, *labels;
-    size_t *offsets;
-    size_t capacity; /* nucleotides */
-};
-
-static void batch_free(struct batch *batch)
-{
-    free(batch->ids);
-    free(batch->labels);
-    free(batch->offsets);
-    free(batch->outputs.logits);
-    free(batch->outputs.boundary);
-}
-
-static enum ldar_status batch_make(size_t capacity, struct batch *batch, struct ldar_error *error)
-{
-    *batch = (struct batch){.ids = malloc(capacity),
-                            .labels = malloc(capacity),
-                            .offsets = malloc((SEQUENCES + 1) * sizeof *batch->offsets),
-                            .outputs = {.size = sizeof batch->outputs},
-                            .capacity = capacity};
-    batch->outputs.logits = malloc(capacity * LDAR_SYMBOLS * sizeof(float));
-    batch->outputs.boundary = malloc(capacity);
-    if (!batch->ids || !batch->labels || !batch->offsets || !batch->outputs.logits || !batch->outputs.boundary) {
-        batch_free(batch);
-        return fail(error, LDAR_ERROR_MEMORY, "no memory for windows of %zu nucleotides; a smaller --window needs less",
-                    capacity);
+    const struct common *common = &settings->lesson.input.common;
+    const int suite = option_given(common, "suite");
+    if (suite == (settings->mlm != NULL)) {
+        say_error("name what to evaluate on: either --mlm GENOME.fa, or --suite " SUITE_NAMES " with --data DIR");
+        return EXIT_USAGE;
     }
-    batch->offsets[0] = 0;
-    batch->input = (struct ldar_batch){batch->ids, batch->offsets, 0};
-    return LDAR_OK;
-}
-
-/* Nucleotides of a batch: several windows when there are many threads, as far as memory allows. */
-static size_t batch_capacity(const struct evaluate *evaluate, const struct session *session)
-{
-    const size_t window = (size_t)evaluate->input.window, most = (size_t)evaluate->input.common.max_memory;
-    size_t capacity = BATCH_OF_THREAD * (size_t)ldar_context_threads(session->context);
-    capacity = capacity > window ? capacity : window;
-    while (most > 0 && capacity > window && ldar_context_bytes(session->context, capacity) > most)
-        capacity = capacity / 2 > window ? capacity / 2 : window;
-    return capacity;
-}
-
-/* ---- the loop ---- */
-
-struct evaluation {
-    const struct evaluate *settings;
-    const struct session *session;
-    struct ldar_boundaries boundaries;
-    source *source;
-    struct batch batch;
-    struct findings findings;
-};
-
-static void add_window(struct evaluation *evaluation, size_t begin, size_t end)
-{
-    const struct batch *batch = &evaluation->batch;
-    struct findings *findings = &evaluation->findings;
-    uint64_t tokens = 0;
-    for (size_t i = begin; i < end; i++) {
-        const float *scores = batch->outputs.logits + i * LDAR_SYMBOLS;
-        const uint8_t label = batch->labels[i];
-        tokens += batch->outputs.boundary[i];
-        if (label != LDAR_UNLABELLED) {
-            findings->cross_entropy += cross_entropy(scores, label);
-            findings->correct += likeliest(scores) == label;
-            findings->labelled++;
+    *mode = suite ? SUITE : MASKED;
+    for (size_t i = 0; i < sizeof own_options / sizeof *own_options; i++)
+        if (own_options[i].mode != *mode && option_given(common, own_options[i].name)) {
+            say_error("option --%s belongs to %s", own_options[i].name, suite ? "--mlm" : "--suite");
+            return EXIT_USAGE;
         }
-    }
-    findings->tokens += tokens;
-    findings->nucleotides += end - begin;
-    if (end - begin == evaluation->settings->input.window) {
-        const double ratio = (double)(end - begin) / (double)tokens;
-        findings->least = fmin(findings->least, ratio);
-        findings->most = fmax(findings->most, ratio);
-    }
-}
-
-static void show_progress(const struct evaluation *evaluation)
-{
-    const struct source_progress progress = source_progress(evaluation->source);
-    progress_update((double)evaluation->findings.nucleotides,
-                    progress.total > 0 ? (double)progress.done / (double)progress.total : -1);
-}
-
-static enum ldar_status compute(struct evaluation *evaluation, struct ldar_error *error)
-{
-    struct batch *batch = &evaluation->batch;
-    const enum ldar_status status =
-        ldar_forward(evaluation->session->context, &batch->input, &evaluation->boundaries, &batch->outputs, error);
-    for (size_t s = 0; s < batch->input.sequences && status == LDAR_OK; s++)
-        add_window(evaluation, batch->offsets[s], batch->offsets[s + 1]);
-    batch->input.sequences = 0;
-    show_progress(evaluation);
-    return status;
-}
-
-/* The positions to be guessed that masking left with a nucleotide, right or wrong, become [MASK] too. */
-static void hide_labelled(uint8_t *ids, const uint8_t *labels, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        if (labels[i] != LDAR_UNLABELLED)
-            ids[i] = LDAR_MASK;
-}
-
-/* A window of `count` nucleotides that stand behind the last one. Its number decides its masks. */
-static void take_window(struct evaluation *evaluation, size_t count)
-{
-    struct batch *batch = &evaluation->batch;
-    const size_t at = batch->offsets[batch->input.sequences];
-    ldar_mask(batch->ids + at, batch->labels + at, count, evaluation->settings->mask,
-              evaluation->settings->input.common.seed, 0, evaluation->findings.windows++);
-    if (evaluation->settings->mask_all)
-        hide_labelled(batch->ids + at, batch->labels + at, count);
-    batch->offsets[++batch->input.sequences] = at + count;
-}
-
-/* The windows of a record, end to end; the last may be shorter. */
-static enum ldar_status evaluate_record(struct evaluation *evaluation, struct ldar_error *error)
-{
-    const size_t window = (size_t)evaluation->settings->input.window;
-    struct batch *batch = &evaluation->batch;
-    for (;;) {
-        size_t count, at = batch->offsets[batch->input.sequences];
-        enum ldar_status status = LDAR_OK;
-        if (batch->capacity - at < window || batch->input.sequences == SEQUENCES) {
-            status = compute(evaluation, error);
-            at = 0;
-        }
-        if (status == LDAR_OK)
-            status = source_read(evaluation->source, batch->ids + at, window, &count, error);
-        if (status != LDAR_OK || count == 0)
-            return status;
-        take_window(evaluation, count);
-        if (count < window)
-            return LDAR_OK;
-    }
-}
-
-static enum ldar_status evaluate_records(struct evaluation *evaluation, struct ldar_error *error)
-{
-    for (;;) {
-        struct record record;
-        enum ldar_status status = source_next(evaluation->source, &record, error);
-        if (status != LDAR_OK)
-            return status;
-        if (!record.name)
-            return evaluation->batch.input.sequences > 0 ? compute(evaluation, error) : LDAR_OK;
-        status = evaluate_record(evaluation, error);
-        if (status != LDAR_OK)
-            return status;
-    }
-}
-
-/* ---- the report ---- */
-
-static void print_text(const struct evaluation *evaluation)
-{
-    const struct findings *f = &evaluation->findings;
-    const double labelled = (double)f->labelled, loss = f->cross_entropy / labelled;
-    printf("masked loss       %.6f nats (%.6f bits per base)\n", loss, loss / log(2));
-    printf("accuracy          %.6f\n", (double)f->correct / labelled);
-    printf("masked positions  %llu of %llu nucleotides in %llu windows\n", (unsigned long long)f->labelled,
-           (unsigned long long)f->nucleotides, (unsigned long long)f->windows);
-    printf("bases per token   %.4f", (double)f->nucleotides / (double)f->tokens);
-    if (f->least <= f->most)
-        printf(" (%.4f to %.4f in whole windows)", f->least, f->most);
-    printf("\n");
-}
-
-static void print_json(const struct evaluation *evaluation)
-{
-    const struct findings *f = &evaluation->findings;
-    const double labelled = (double)f->labelled, loss = f->cross_entropy / labelled;
-    char *provenance = provenance_json(&evaluation->session->provenance);
-    printf("{\"loss\": %.9g, \"accuracy\": %.9g, \"positions\": %llu, \"ratio\": %.9g, \"bits_per_base\": %.9g, ", loss,
-           (double)f->correct / labelled, (unsigned long long)f->labelled, (double)f->nucleotides / (double)f->tokens,
-           loss / log(2));
-    if (f->least <= f->most)
-        printf("\"ratio_min\": %.9g, \"ratio_max\": %.9g, ", f->least, f->most);
-    printf("\"nucleotides\": %llu, \"windows\": %llu, %s}\n", (unsigned long long)f->nucleotides,
-           (unsigned long long)f->windows, provenance ? provenance : "\"version\": null");
-    free(provenance);
-}
-
-/* ---- the command ---- */
-
-static void warn(void *user, const char *message)
-{
-    (void)user;
-    say_warning("%s", message);
-}
-
-/* All records of the genome, or regions of it. */
-static enum ldar_status open_records(const struct evaluate *evaluate, struct pipeline *pipeline,
-                                     struct ldar_error *error)
-{
-    static const struct warnings warnings = {warn, NULL};
-    const struct input *input = &evaluate->input;
-    const char *bed = evaluate->windows ? evaluate->windows : input->bed;
-    char part[8];
-    choice_word("all|train|valid|test", (size_t)evaluate->part, part, sizeof part);
-    *pipeline = (struct pipeline){0};
-    if (!bed && input->regions.count == 0)
-        return sequences_open(evaluate->mlm, &warnings, &pipeline->source, error);
-    const char *label = evaluate->part == PART_ALL ? NULL : part;
-    if (reference_is_sequential(evaluate->mlm)) {
-        const struct excerpts_options excerpts = {input->regions.item, input->regions.count, bed, label};
-        return excerpts_open(evaluate->mlm, &excerpts, &warnings, &pipeline->source, error);
-    }
-    interrupt_watch(evaluate->mlm);
-    enum ldar_status status = reference_open(evaluate->mlm, &warnings, &pipeline->genome, error);
-    if (status != LDAR_OK)
-        return status;
-    if (bed)
-        status = regions_from_bed_label(pipeline->genome, bed, label, &pipeline->source, error);
-    else
-        status = regions_parse(pipeline->genome, input->regions.item, input->regions.count, &pipeline->source, error);
-    if (status != LDAR_OK)
-        pipeline_close(pipeline);
-    return status;
-}
-
-static enum ldar_status evaluate_all(struct evaluation *evaluation, struct ldar_error *error)
-{
-    const struct evaluate *settings = evaluation->settings;
-    struct pipeline pipeline;
-    enum ldar_status status = open_records(settings, &pipeline, error);
-    if (status != LDAR_OK)
-        return status;
-    status = batch_make(batch_capacity(settings, evaluation->session), &evaluation->batch, error);
-    if (status == LDAR_OK) {
-        evaluation->source = pipeline.source;
-        progress_begin("nt");
-        status = evaluate_records(evaluation, error);
-        batch_free(&evaluation->batch);
-    }
-    pipeline_close(&pipeline);
-    if (status != LDAR_OK)
-        return status;
-    progress_end((double)evaluation->findings.nucleotides);
-    return evaluation->findings.labelled > 0
-               ? LDAR_OK
-               : fail(error, LDAR_ERROR_ARGUMENT, "%s: no nucleotide was masked: there is nothing to guess",
-                      settings->mlm);
-}
-
-static enum exit_status check(const struct evaluate *evaluate)
-{
-    const struct input *input = &evaluate->input;
-    if (!evaluate->mlm) {
-        say_error("name what to evaluate on: --mlm GENOME.fa");
-        return EXIT_USAGE;
-    }
-    if ((evaluate->windows != NULL) + (input->bed != NULL) + (input->regions.count > 0) > 1) {
-        say_error("options --windows, -r and -R exclude each other");
-        return EXIT_USAGE;
-    }
-    if (evaluate->part != PART_ALL && !evaluate->windows) {
-        say_error("option --part needs --windows W.bed, whose fourth column it reads");
-        return EXIT_USAGE;
-    }
-    if (evaluate->mask == 0) {
-        say_error("option --mask: a share of the nucleotides above 0, at most 1");
+    if (!suite && common->output && strcmp(common->output, "text") != 0 && strcmp(common->output, "json") != 0) {
+        say_error("option -o: with --mlm text or json, not '%s'", common->output);
         return EXIT_USAGE;
     }
     return EXIT_DONE;
@@ -334,29 +55,16 @@ static enum exit_status check(const struct evaluate *evaluate)
 
 static enum exit_status run(void *place)
 {
-    const struct evaluate *settings = place;
-    struct session session;
-    struct evaluation evaluation = {.settings = settings,
-                                    .session = &session,
-                                    .boundaries = {.size = sizeof evaluation.boundaries},
-                                    .findings = {.least = INFINITY, .most = -INFINITY}};
-    struct ldar_error error;
-    enum exit_status status = check(settings);
-    if (status == EXIT_DONE && !boundaries_parse(settings->boundaries, &evaluation.boundaries.every))
-        status = EXIT_USAGE;
-    if (status == EXIT_DONE)
-        status = session_open(&settings->input.common, &session);
-    if (status != EXIT_DONE)
-        return status;
-    if (evaluate_all(&evaluation, &error) != LDAR_OK)
-        status = failed(&error);
-    else if (settings->format == FORMAT_JSON)
-        print_json(&evaluation);
-    else
-        print_text(&evaluation);
-    session_close(&session);
-    return status;
+    struct evaluate *settings = place;
+    enum mode mode;
+    if (choose(settings, &mode) != EXIT_DONE)
+        return EXIT_USAGE;
+    if (settings->lesson.input.window == 0)
+        settings->lesson.input.window = mode == SUITE ? WINDOW_DEFAULT : 4096;
+    return mode == SUITE ? evaluate_suite(settings) : evaluate_masked(settings);
 }
+
+/* ---- options ---- */
 
 static const struct option mlm_option = {
     .name = "mlm",
@@ -367,14 +75,57 @@ static const struct option mlm_option = {
             ".fai index is made when absent; a gzip file, which can have none, is read into memory whole.",
 };
 
+static const struct option suite_option = {
+    .name = "suite",
+    .kind = OPTION_CHOICE,
+    .argument = SUITE_NAMES,
+    .place = offsetof(struct evaluate, suite),
+    .help = "Learn and test the tasks of a suite, beside what is published: GUE, the tasks of the Nucleotide "
+            "Transformer, or the Genomic Benchmarks.",
+};
+
+static const struct option data_option = {
+    .name = "data",
+    .kind = OPTION_TEXT,
+    .argument = "DIR",
+    .place = offsetof(struct evaluate, data),
+    .help = "The folder of the suite: DIR/TASK/train and DIR/TASK/test, perhaps DIR/TASK/dev, each a labelled table in "
+            "any form that finetune reads.",
+};
+
+static const struct option tasks_option = {
+    .name = "tasks",
+    .kind = OPTION_TEXTS,
+    .argument = "TASK",
+    .place = offsetof(struct evaluate, tasks),
+    .help = "This task alone, or all in this folder of DIR; may be given again.",
+};
+
+static const struct option folds_option = {
+    .name = "folds",
+    .kind = OPTION_COUNT,
+    .argument = "K",
+    .place = offsetof(struct evaluate, folds),
+    .max = AGENDA_FOLDS_MAX,
+    .help = "The first K of the ten published folds (default: all ten); of a task with a table dev, K repeats whose "
+            "seeds count up from --seed (default: 3).",
+};
+
+static const struct option keep_models_option = {
+    .name = "keep-models",
+    .kind = OPTION_FLAG,
+    .place = offsetof(struct evaluate, keep_models),
+    .help = "Leave the classifier of each fold in its folder.",
+};
+
 static const struct option output_option = {
     .name = "output",
     .letter = 'o',
-    .kind = OPTION_CHOICE,
-    .argument = "text|json",
-    .place = offsetof(struct evaluate, format),
-    .initial = "text",
-    .help = "Lines for a person, or a JSON object.",
+    .kind = OPTION_TEXT,
+    .argument = "RUN|text|json",
+    .place = offsetof(struct common, output),
+    .help = "With --suite the folder of the run; with --mlm what is printed: lines for a person (the default), or a "
+            "JSON object.",
 };
 
 static const struct option windows_option = {
@@ -399,10 +150,11 @@ static const struct option window_option = {
     .kind = OPTION_COUNT,
     .argument = "N",
     .place = offsetof(struct input, window),
-    .initial = "4096",
     .min = 1,
     .max = 1 << 30,
-    .help = "Sequences are cut into windows of this many nucleotides, end to end.",
+    .help =
+        "With --mlm sequences are cut into windows of this many nucleotides, end to end (default 4096). With --suite "
+        "a longer sequence is an error (default 65536).",
 };
 
 static const struct option mask_option = {
@@ -439,45 +191,39 @@ static const struct option seed_option = {
     .argument = "N",
     .place = offsetof(struct common, seed),
     .initial = "0",
-    .help = "Seed of the masks.",
+    .help = "Seed of the masks; with --suite that of heads, orders and strands.",
 };
 
-static const struct option *const options[] = {&option_model,
-                                               &mlm_option,
-                                               &output_option,
-                                               &windows_option,
-                                               &part_option,
-                                               &option_region,
-                                               &option_regions,
-                                               &window_option,
-                                               &mask_option,
-                                               &mask_all_option,
-                                               &boundaries_option,
-                                               &option_threads,
-                                               &option_device,
-                                               &option_dtype,
-                                               &option_gemm,
-                                               &option_max_memory,
-                                               &seed_option,
-                                               OPTIONS_MESSAGES,
-                                               NULL};
+static const struct option *const options[] = {&option_model, &mlm_option, &suite_option, &output_option,
+                                               /* --mlm */
+                                               &windows_option, &part_option, &option_region, &option_regions,
+                                               &window_option, &mask_option, &mask_all_option, &boundaries_option,
+                                               /* --suite */
+                                               &data_option, &tasks_option, &folds_option, &keep_models_option,
+                                               OPTIONS_LESSON, &option_lesson_rate, OPTIONS_LONG, &option_threads,
+                                               &option_device, &option_dtype, &option_gemm, &option_max_memory,
+                                               &seed_option, OPTIONS_MESSAGES, NULL};
 
 const struct command command_evaluate = {
     .name = "evaluate",
     .files = "",
-    .summary = "How well a model does on sequences that it has not seen",
+    .summary = "How well a model does on sequences that it has not seen, or on a benchmark suite",
     .description =
         "With --mlm, hides a part of the nucleotides as in training and lets the model guess them. The masks depend on "
         "--seed and the number of the window alone. With --mask-all the model sees none of the nucleotides that it is "
-        "to guess, so that its loss can be held against that of counting models.\n"
+        "to guess, so that its loss can be held against that of counting models. -o json prints one object: loss (the "
+        "mean cross-entropy in nats), bits_per_base (the same in bits), accuracy (the share guessed right), positions "
+        "(how many were guessed), ratio (the mean number of bases per token), ratio_min and ratio_max (the least and "
+        "the most in a whole window, where there is one), nucleotides, windows, and what made it: version, command, "
+        "model and its sha256.\n"
         "\n"
-        "-o json prints one object: loss (the mean cross-entropy in nats), bits_per_base (the same in bits), accuracy "
-        "(the share guessed right), positions (how many were guessed), ratio (the mean number of bases per token), "
-        "ratio_min and ratio_max (the least and the most in a whole window, where there is one), nucleotides, windows, "
-        "and what made it: version, command, model and its sha256.\n"
+        "With --suite, fine-tunes a classifier for each fold of each task, as finetune does, and tests it once. "
+        "RUN/TASK/fold_K/test_results.json has the published keys; RUN/results.tsv, results.md and report.html have "
+        "mean and 95 % interval of each task beside published numbers. --resume goes on with a run that was stopped, "
+        "from its last checkpoint; --shard splits the folds over machines, and merge brings their folders together.\n"
         "\n"
         "  ldar evaluate --mlm yeast.fa -r XV -r XVI --mask-all\n"
-        "  ldar evaluate -m run/model.safetensors --mlm yeast.fa -r XV -r XVI -o json\n",
+        "  ldar evaluate --suite gue --data GUE --tasks prom --freeze -o run\n",
     .min_files = 0,
     .max_files = 0,
     .options = options,

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "agenda.h"
 #include "commands.h"
 #include "message.h"
 #include "results.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* The settings that the parts were made with, but for what is about this process; NULL after a line on stderr. */
 static struct common *settings_of(const struct replay *replay, const struct common *asked, char **words)
@@ -54,6 +56,13 @@ static enum exit_status merge(const struct replay *replay, const struct common *
     return status;
 }
 
+/* A suite that was shared out left folders; the files of which are units, too. */
+static int is_folder(const char *path)
+{
+    struct stat about;
+    return stat(path, &about) == 0 && S_ISDIR(about.st_mode);
+}
+
 static enum exit_status run(void *settings)
 {
     const struct common *common = settings;
@@ -68,6 +77,9 @@ static enum exit_status run(void *settings)
             say_error("option -o: %s is a part and would be replaced: name another file", common->output);
             return EXIT_USAGE;
         }
+    if (is_folder(common->files[0]))
+        return agenda_merge(common->files, common->file_count, common->output, &error) == LDAR_OK ? EXIT_DONE
+                                                                                                  : failed(&error);
     if (replay_open(common->files, common->file_count, &replay, &error) != LDAR_OK)
         return failed(&error);
     const enum exit_status status = merge(replay, common);
@@ -92,9 +104,9 @@ const struct command command_merge = {
     .summary = "The parts of a command that was run with --shard, as one output",
     .description =
         "Makes of the parts that a command wrote with --shard 1/N ... N/N, named in any order, what one run of it "
-        "would "
-        "have written, to the byte. All N must be there, of the same command, files, model, version of ldar and "
-        "instruction set. Neither the model nor the input is read again.\n"
+        "would have written, to the byte. All N must be there, of the same command, files, model, version of ldar and "
+        "instruction set. Neither the input nor the model is read again, but for the classifier of predict. Of "
+        "evaluate --suite the parts are folders, and so is OUT.\n"
         "\n"
         "  ldar segment -f genome.fa --shard 1/2 -o 1.part\n"
         "  ldar segment -f genome.fa --shard 2/2 -o 2.part\n"

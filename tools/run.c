@@ -172,6 +172,12 @@ static enum ldar_status open_checkpoints(struct run *run, int writes, struct lda
     return status;
 }
 
+int run_is_begun(const char *folder)
+{
+    char path[RUN_PATH];
+    return snprintf(path, sizeof path, "%s/%s", folder, options_name) < (int)sizeof path && access(path, F_OK) == 0;
+}
+
 enum ldar_status run_open(const char *folder, int writes, struct run *run, struct ldar_error *error)
 {
     char path[RUN_PATH];
@@ -231,21 +237,78 @@ void run_abandon(struct run *run)
             rmdir(paths[i]);
 }
 
+/* ---- parts ---- */
+
+enum ldar_status run_make_folders(const char *folder, const char *name, struct ldar_error *error)
+{
+    char path[RUN_PATH];
+    if (snprintf(path, sizeof path, "%s/%s/", folder, name) > RUN_PATH - 256)
+        return fail(error, LDAR_ERROR_ARGUMENT, "%s/%s: the name is too long", folder, name);
+    for (char *at = path + strlen(folder); at; at = strchr(at + 1, '/')) {
+        *at = '\0';
+        if (*path && mkdir(path, 0777) != 0 && errno != EEXIST)
+            return fail(error, LDAR_ERROR_IO, "%s: cannot be made: %s", path, strerror(errno));
+        *at = '/';
+    }
+    return LDAR_OK;
+}
+
+enum ldar_status run_open_part(const struct run *run, const char *name, struct run *part, struct ldar_error *error)
+{
+    char path[RUN_PATH];
+    *part = (struct run){0};
+    enum ldar_status status = run_make_folders(run->folder, name, error);
+    if (status != LDAR_OK)
+        return status;
+    snprintf(path, sizeof path, "%s/%s", run->folder, name);
+    part->folder = strdup(path);
+    if (!part->folder)
+        return fail(error, LDAR_ERROR_MEMORY, "out of memory");
+    status = open_checkpoints(part, 1, error);
+    if (status != LDAR_OK)
+        run_close(part);
+    return status;
+}
+
+void run_tidy(struct run *part, int keep_model)
+{
+    char folder[RUN_PATH], path[2 * RUN_PATH];
+    ldar_checkpoints_close(part->checkpoints);
+    part->checkpoints = NULL;
+    DIR *entries = opendir(run_path(part, "checkpoints", folder));
+    for (struct dirent *entry = entries ? readdir(entries) : NULL; entry; entry = readdir(entries)) {
+        snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            unlink(path);
+    }
+    if (entries)
+        closedir(entries);
+    rmdir(folder);
+    if (!keep_model)
+        unlink(run_path(part, "model.safetensors", folder));
+}
+
 /* ---- the options of a run ---- */
+
+/* They change no bit. */
+static int is_free(const char *option, size_t length)
+{
+    static const char *const free_options[] = {"resume", "threads", "device", "max-memory", "quiet", "verbose"};
+    for (size_t i = 0; i < sizeof free_options / sizeof *free_options; i++)
+        if (strlen(free_options[i]) == length && strncmp(option, free_options[i], length) == 0)
+            return 1;
+    return 0;
+}
 
 enum exit_status run_check_resume(const struct common *common)
 {
-    static const char *const free_options[] = {"resume", "threads", "device", "max-memory", "quiet", "verbose"};
     if (common->file_count > 0) {
         say_error("unexpected argument '%s': a run goes on with its own files", common->files[0]);
         return EXIT_USAGE;
     }
     for (size_t i = 0; common->command->options[i]; i++) {
         const char *name = common->command->options[i]->name;
-        int is_free = 0;
-        for (size_t k = 0; k < sizeof free_options / sizeof *free_options; k++)
-            is_free |= strcmp(name, free_options[k]) == 0;
-        if (option_given(common, name) && !is_free) {
+        if (option_given(common, name) && !is_free(name, strlen(name))) {
             say_error(
                 "option --%s: with --resume a run goes on with its own options; only threads and memory may differ",
                 name);
@@ -275,6 +338,51 @@ static void enter(const char *directory)
     if (!directory || chdir(directory) != 0)
         say_warning("the folder that the run was started in, %s, cannot be entered: relative paths are taken from here",
                     directory ? directory : "which is not known");
+}
+
+/* "--name=value", or the name alone, of an option that may not differ; or a file. */
+static int counts(const char *word)
+{
+    return strncmp(word, "--", 2) != 0
+           || (!is_free(word + 2, strcspn(word + 2, "=")) && strncmp(word, "--output=", 9) != 0);
+}
+
+static enum ldar_status compare_words(const struct run *run, char *const *kept, char *const *now,
+                                      struct ldar_error *error)
+{
+    for (;;) {
+        while (*kept && !counts(*kept))
+            kept++;
+        while (*now && !counts(*now))
+            now++;
+        if (!*kept && !*now)
+            return LDAR_OK;
+        if (!*kept || !*now || strcmp(*kept, *now) != 0)
+            return fail(error, LDAR_ERROR_ARGUMENT,
+                        "%s was begun with %s, and not with %s: give the options that it was begun with, or name "
+                        "another folder",
+                        run->folder, *kept ? *kept : "fewer options", *now ? *now : "fewer options");
+        kept++;
+        now++;
+    }
+}
+
+enum ldar_status run_check_same(const struct run *run, const struct common *settings, struct ldar_error *error)
+{
+    char path[RUN_PATH];
+    size_t count;
+    char *text = read_text(run_path(run, options_name, path), error);
+    if (!text)
+        return LDAR_ERROR_IO;
+    char **kept = member_strings(text, "arguments", &count), **now = options_words(settings);
+    const enum ldar_status status = !kept
+                                        ? fail(error, LDAR_ERROR_FORMAT, "%s: does not hold the options of a run", path)
+                                    : !now ? fail(error, LDAR_ERROR_MEMORY, "out of memory")
+                                           : compare_words(run, kept, now, error);
+    member_strings_free(kept);
+    options_words_free(now);
+    free(text);
+    return status;
 }
 
 enum ldar_status run_settings(struct run *run, const struct command *command, void *settings, struct ldar_error *error)

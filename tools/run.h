@@ -40,6 +40,29 @@ LDAR_MUST_USE enum ldar_status run_create(const char *folder, const struct commo
 /* Usage errors of a command line that continues a run: of its options only those that change no bit may be given. */
 enum exit_status run_check_resume(const struct common *common);
 
+/* Whether the folder holds a run that was begun. */
+int run_is_begun(const char *folder);
+
+/*
+ * An error that names the first option in which a run that was begun differs from `settings`, those apart that change
+ * no bit.
+ */
+LDAR_MUST_USE enum ldar_status run_check_same(const struct run *run, const struct common *settings,
+                                              struct ldar_error *error);
+
+/* Makes FOLDER/NAME and the folders on the way, where they are missing. */
+LDAR_MUST_USE enum ldar_status run_make_folders(const char *folder, const char *name, struct ldar_error *error);
+
+/*
+ * A part of a run in a folder of its own, FOLDER/NAME, with a log and checkpoints but without options. It is made where
+ * it is missing.
+ */
+LDAR_MUST_USE enum ldar_status run_open_part(const struct run *run, const char *name, struct run *part,
+                                             struct ldar_error *error);
+
+/* Removes what a part that is done needs no more: its checkpoints, and unless it is kept its model. Closes none. */
+void run_tidy(struct run *part, int keep_model);
+
 /* Opens a run that was begun, to write to it or, `writes` 0, to read its checkpoints alone. */
 LDAR_MUST_USE enum ldar_status run_open(const char *folder, int writes, struct run *run, struct ldar_error *error);
 

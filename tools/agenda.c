@@ -1,0 +1,468 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agenda.h"
+#include "folds.h"
+#include "run.h"
+#include "shipped.h"
+#include "suite_report.h"
+
+#include "formats/failure.h"
+#include "formats/members.h"
+#include "formats/output.h"
+#include "formats/provenance.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { LIST_MAX_BYTES = 1 << 24 };
+
+static const char list_name[] = "agenda.json", result_name[] = "test_results.json";
+
+/* ---- the list ---- */
+
+void agenda_free(struct agenda *agenda)
+{
+    for (size_t i = 0; i < agenda->tasks; i++)
+        free(agenda->task[i].name);
+    free(agenda->task);
+    free(agenda->name);
+    *agenda = (struct agenda){NULL, NULL, 0, 0};
+}
+
+static enum ldar_status no_memory(struct ldar_error *error)
+{
+    return fail(error, LDAR_ERROR_MEMORY, "no memory for the list of tasks");
+}
+
+static enum ldar_status begin(const char *name, size_t tasks, struct agenda *agenda, struct ldar_error *error)
+{
+    *agenda = (struct agenda){.name = strdup(name), .task = calloc(tasks > 0 ? tasks : 1, sizeof *agenda->task)};
+    return agenda->name && agenda->task ? LDAR_OK : no_memory(error);
+}
+
+static enum ldar_status add(struct agenda *agenda, const char *name, size_t folds, struct ldar_error *error)
+{
+    struct agenda_task *task = &agenda->task[agenda->tasks];
+    task->name = strdup(name);
+    task->folds = folds;
+    if (!task->name)
+        return no_memory(error);
+    agenda->tasks++;
+    agenda->units += folds;
+    return LDAR_OK;
+}
+
+enum ldar_status agenda_plan(const char *name, const struct tasks *tasks, size_t folds, struct agenda *agenda,
+                             struct ldar_error *error)
+{
+    enum ldar_status status = begin(name, tasks->count, agenda, error);
+    for (size_t i = 0; i < tasks->count && status == LDAR_OK; i++) {
+        const struct task *task = &tasks->task[i];
+        if (!task->valid && folds > FOLDS_PUBLISHED)
+            status = fail(error, LDAR_ERROR_ARGUMENT,
+                          "option --folds: task %s has no validation table, and its training table has %d folds",
+                          task->name, FOLDS_PUBLISHED);
+        else
+            status = add(agenda, task->name, folds > 0 ? folds : task->valid ? AGENDA_REPEATS : FOLDS_PUBLISHED, error);
+    }
+    if (status != LDAR_OK)
+        agenda_free(agenda);
+    return status;
+}
+
+size_t agenda_task_of(const struct agenda *agenda, size_t unit, size_t *fold)
+{
+    size_t task = 0;
+    while (unit >= agenda->task[task].folds)
+        unit -= agenda->task[task++].folds;
+    *fold = unit;
+    return task;
+}
+
+void agenda_unit_name(const struct agenda *agenda, size_t unit, char name[AGENDA_PATH])
+{
+    size_t fold;
+    const size_t task = agenda_task_of(agenda, unit, &fold);
+    snprintf(name, AGENDA_PATH, "%s/fold_%zu", agenda->task[task].name, fold + 1);
+}
+
+static void unit_path(const struct agenda *agenda, const char *folder, size_t unit, const char *file,
+                      char path[AGENDA_PATH])
+{
+    char name[AGENDA_PATH];
+    agenda_unit_name(agenda, unit, name);
+    if (snprintf(path, AGENDA_PATH, "%s/%s/%s", folder, name, file) >= AGENDA_PATH)
+        path[0] = '\0'; /* no file: whoever opens it says so */
+}
+
+bool agenda_done(const struct agenda *agenda, const char *folder, size_t unit, char path[AGENDA_PATH])
+{
+    unit_path(agenda, folder, unit, result_name, path);
+    return access(path, R_OK) == 0;
+}
+
+bool agenda_equal(const struct agenda *a, const struct agenda *b)
+{
+    bool equal = strcmp(a->name, b->name) == 0 && a->tasks == b->tasks;
+    for (size_t i = 0; equal && i < a->tasks; i++)
+        equal = strcmp(a->task[i].name, b->task[i].name) == 0 && a->task[i].folds == b->task[i].folds;
+    return equal;
+}
+
+/* ---- agenda.json ---- */
+
+static enum ldar_status write_quoted(output *out, const char *before, const char *text, struct ldar_error *error)
+{
+    char *quoted = quote_json(text);
+    enum ldar_status status = quoted ? output_write(out, before, strlen(before), error) : no_memory(error);
+    if (status == LDAR_OK)
+        status = output_write(out, quoted, strlen(quoted), error);
+    free(quoted);
+    return status;
+}
+
+static enum ldar_status write_list(output *out, const struct agenda *agenda, struct ldar_error *error)
+{
+    enum ldar_status status = write_quoted(out, "{\n \"suite\": ", agenda->name, error);
+    for (size_t i = 0; i < agenda->tasks && status == LDAR_OK; i++)
+        status = write_quoted(out, i == 0 ? ",\n \"tasks\": [\n  " : ",\n  ", agenda->task[i].name, error);
+    for (size_t i = 0; i < agenda->tasks && status == LDAR_OK; i++)
+        status = output_print(out, error, "%s\"%zu\"", i == 0 ? "\n ],\n \"folds\": [" : ", ", agenda->task[i].folds);
+    return status == LDAR_OK ? output_print(out, error, "]\n}\n") : status;
+}
+
+enum ldar_status agenda_save(const struct agenda *agenda, const char *folder, struct ldar_error *error)
+{
+    char path[AGENDA_PATH];
+    output *out;
+    snprintf(path, sizeof path, "%s/%s", folder, list_name);
+    enum ldar_status status = output_create(path, &out, error);
+    if (status != LDAR_OK)
+        return status;
+    status = write_list(out, agenda, error);
+    if (status == LDAR_OK)
+        return output_commit(out, error);
+    output_abandon(out);
+    return status;
+}
+
+/* A small text file; the caller frees it. NULL after an error. */
+static char *read_text(const char *path, size_t *bytes, struct ldar_error *error)
+{
+    FILE *in = fopen(path, "rb");
+    char *text = in ? malloc(LIST_MAX_BYTES + 1) : NULL;
+    if (!in) {
+        fail(error, LDAR_ERROR_IO, "%s: cannot be read: %s", path, strerror(errno));
+    } else if (!text) {
+        no_memory(error);
+    } else {
+        *bytes = fread(text, 1, LIST_MAX_BYTES, in);
+        text[*bytes] = '\0';
+    }
+    if (in)
+        fclose(in);
+    return text;
+}
+
+static bool parse_folds(const char *text, size_t *folds)
+{
+    char *end;
+    const unsigned long value = strtoul(text, &end, 10);
+    *folds = value;
+    return *text >= '1' && *text <= '9' && *end == '\0' && value <= AGENDA_FOLDS_MAX;
+}
+
+/* A name that stays below the folder. */
+static bool is_safe(const char *name)
+{
+    return *name && *name != '/' && !strstr(name, "..") && strlen(name) < AGENDA_PATH / 2;
+}
+
+static enum ldar_status take_list(const char *path, const char *text, struct agenda *agenda, struct ldar_error *error)
+{
+    size_t tasks = 0, counts = 0, folds;
+    char *name = member_string(text, "suite");
+    char **names = member_strings(text, "tasks", &tasks), **numbers = member_strings(text, "folds", &counts);
+    enum ldar_status status = name && names && numbers && tasks == counts
+                                  ? begin(name, tasks, agenda, error)
+                                  : fail(error, LDAR_ERROR_FORMAT, "%s: does not hold the list of a suite", path);
+    for (size_t i = 0; i < tasks && status == LDAR_OK; i++)
+        status = is_safe(names[i]) && parse_folds(numbers[i], &folds)
+                     ? add(agenda, names[i], folds, error)
+                     : fail(error, LDAR_ERROR_FORMAT, "%s: task %zu is none that ldar wrote", path, i + 1);
+    free(name);
+    member_strings_free(names);
+    member_strings_free(numbers);
+    return status;
+}
+
+enum ldar_status agenda_load(const char *folder, struct agenda *agenda, struct ldar_error *error)
+{
+    char path[AGENDA_PATH];
+    size_t bytes;
+    *agenda = (struct agenda){NULL, NULL, 0, 0};
+    snprintf(path, sizeof path, "%s/%s", folder, list_name);
+    char *text = read_text(path, &bytes, error);
+    if (!text)
+        return LDAR_ERROR_IO;
+    const enum ldar_status status = take_list(path, text, agenda, error);
+    free(text);
+    if (status != LDAR_OK)
+        agenda_free(agenda);
+    return status;
+}
+
+/* ---- the tables ---- */
+
+/* What a unit says of itself. */
+struct unit_result {
+    struct class_metrics metrics;
+    char *version, *command, *model, *sha256, *training;
+};
+
+static void unit_result_free(struct unit_result *result)
+{
+    char *const own[] = {result->version, result->command, result->model, result->sha256, result->training};
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        free(own[i]);
+}
+
+static double metric(const char *text, const char *key)
+{
+    double value;
+    return member_number(text, key, &value) ? value : NAN; /* null stands for what is not defined */
+}
+
+static enum ldar_status read_result(const struct agenda *agenda, const char *folder, size_t unit,
+                                    struct unit_result *result, struct ldar_error *error)
+{
+    char path[AGENDA_PATH];
+    size_t bytes;
+    unit_path(agenda, folder, unit, result_name, path);
+    char *text = read_text(path, &bytes, error);
+    if (!text)
+        return LDAR_ERROR_IO;
+    *result = (struct unit_result){
+        .metrics = {.accuracy = metric(text, "test_accuracy"),
+                    .f1 = metric(text, "test_f1_score"),
+                    .mcc = metric(text, "test_mcc"),
+                    .auroc = metric(text, "test_auroc")},
+        .version = member_string(text, "version"),
+        .command = member_string(text, "command"),
+        .model = member_string(text, "model"),
+        .sha256 = member_string(text, "sha256"),
+        .training = member_string(text, "training"),
+    };
+    free(text);
+    if (result->version && result->command && result->model && result->sha256 && result->training
+        && !isnan(result->metrics.mcc))
+        return LDAR_OK;
+    unit_result_free(result);
+    return fail(error, LDAR_ERROR_FORMAT, "%s: is no result of a fold: remove it, and --resume makes it again", path);
+}
+
+/* "ldar-2m, frozen": the model's file without folder and extension, and how it was trained. */
+static void name_row(const struct unit_result *result, char row[AGENDA_PATH])
+{
+    const char *base = strrchr(result->model, '/');
+    base = base ? base + 1 : result->model;
+    const size_t length = strlen(base), extension = strlen(".safetensors");
+    const int cut = length > extension && strcmp(base + length - extension, ".safetensors") == 0;
+    snprintf(row, AGENDA_PATH, "%.*s, %s", (int)(cut ? length - extension : length), base, result->training);
+}
+
+static enum ldar_status write_report(const struct agenda *agenda, const char *folder, const struct unit_result *made_by,
+                                     const struct suite_task *tasks, struct ldar_error *error)
+{
+    char row[AGENDA_PATH];
+    const struct provenance provenance = {made_by->version, made_by->command, made_by->model, made_by->sha256};
+    published *published;
+    char *path = shipped_file(SHIPPED_PUBLISHED);
+    if (!path)
+        return fail(error, LDAR_ERROR_IO, "%s, the published results, is missing from this installation",
+                    SHIPPED_PUBLISHED);
+    enum ldar_status status = published_read(path, &published, error);
+    free(path);
+    if (status != LDAR_OK)
+        return status;
+    const struct published_suite *suite = published_suite(published, agenda->name);
+    name_row(made_by, row);
+    const struct suite_results results = {.title = suite ? suite->title : agenda->name,
+                                          .model = row,
+                                          .suite = suite,
+                                          .provenance = &provenance,
+                                          .tasks = tasks,
+                                          .task_count = agenda->tasks};
+    status = suite_report(&results, folder, error);
+    published_free(published);
+    return status;
+}
+
+enum ldar_status agenda_report(const struct agenda *agenda, const char *folder, struct ldar_error *error)
+{
+    struct class_metrics *metrics = calloc(agenda->units, sizeof *metrics);
+    struct suite_task *tasks = calloc(agenda->tasks, sizeof *tasks);
+    struct unit_result first = {0};
+    enum ldar_status status = metrics && tasks ? LDAR_OK : no_memory(error);
+    size_t unit = 0;
+    for (size_t t = 0; t < agenda->tasks && status == LDAR_OK; t++) {
+        tasks[t] = (struct suite_task){agenda->task[t].name, metrics + unit, agenda->task[t].folds};
+        for (size_t fold = 0; fold < agenda->task[t].folds && status == LDAR_OK; fold++, unit++) {
+            struct unit_result result;
+            status = read_result(agenda, folder, unit, &result, error);
+            if (status != LDAR_OK)
+                break;
+            metrics[unit] = result.metrics;
+            if (unit == 0)
+                first = result;
+            else
+                unit_result_free(&result);
+        }
+    }
+    if (status == LDAR_OK)
+        status = write_report(agenda, folder, &first, tasks, error);
+    unit_result_free(&first);
+    free(metrics);
+    free(tasks);
+    return status;
+}
+
+/* ---- parts ---- */
+
+/* What of a unit's folder a merged run has, too. */
+static const char *const merged_files[] = {"log.jsonl", "test_results.json"};
+
+static enum ldar_status copy_file(const char *from, const char *to, struct ldar_error *error)
+{
+    char block[1 << 16];
+    output *out;
+    FILE *in = fopen(from, "rb");
+    if (!in)
+        return fail(error, LDAR_ERROR_IO, "%s: cannot be read: %s", from, strerror(errno));
+    enum ldar_status status = output_create(to, &out, error);
+    if (status == LDAR_OK) {
+        for (size_t bytes; status == LDAR_OK && (bytes = fread(block, 1, sizeof block, in)) > 0;)
+            status = output_write(out, block, bytes, error);
+        if (status == LDAR_OK && ferror(in))
+            status = fail(error, LDAR_ERROR_IO, "%s: cannot be read: %s", from, strerror(errno));
+        if (status == LDAR_OK)
+            status = output_commit(out, error);
+        else
+            output_abandon(out);
+    }
+    fclose(in);
+    return status;
+}
+
+static enum ldar_status copy_unit(const struct agenda *agenda, size_t unit, const char *part, const char *folder,
+                                  struct ldar_error *error)
+{
+    char from[AGENDA_PATH], to[AGENDA_PATH], name[AGENDA_PATH];
+    agenda_unit_name(agenda, unit, name);
+    enum ldar_status status = run_make_folders(folder, name, error);
+    for (size_t i = 0; i < sizeof merged_files / sizeof *merged_files && status == LDAR_OK; i++) {
+        unit_path(agenda, part, unit, merged_files[i], from);
+        unit_path(agenda, folder, unit, merged_files[i], to);
+        if (access(from, F_OK) == 0)
+            status = copy_file(from, to, error);
+    }
+    return status;
+}
+
+/* The one part that holds the unit. */
+static enum ldar_status find_part(const struct agenda *agenda, size_t unit, char *const *parts, size_t count,
+                                  const char **part, struct ldar_error *error)
+{
+    char path[AGENDA_PATH], name[AGENDA_PATH];
+    agenda_unit_name(agenda, unit, name);
+    *part = NULL;
+    for (size_t i = 0; i < count; i++) {
+        if (!agenda_done(agenda, parts[i], unit, path))
+            continue;
+        if (*part)
+            return fail(error, LDAR_ERROR_ARGUMENT, "%s and %s both hold %s: name each part once", *part, parts[i],
+                        name);
+        *part = parts[i];
+    }
+    return *part ? LDAR_OK
+                 : fail(error, LDAR_ERROR_ARGUMENT, "none of the parts holds %s: a shard is missing or not done", name);
+}
+
+static enum ldar_status check_parts(const struct agenda *agenda, char *const *parts, size_t count,
+                                    struct ldar_error *error)
+{
+    enum ldar_status status = LDAR_OK;
+    for (size_t i = 1; i < count && status == LDAR_OK; i++) {
+        struct agenda other;
+        status = agenda_load(parts[i], &other, error);
+        if (status != LDAR_OK)
+            return status;
+        if (!agenda_equal(agenda, &other))
+            status = fail(error, LDAR_ERROR_ARGUMENT, "%s: not of the run of %s: it has other tasks or folds", parts[i],
+                          parts[0]);
+        agenda_free(&other);
+    }
+    for (size_t unit = 0; unit < agenda->units && status == LDAR_OK; unit++) {
+        const char *part;
+        status = find_part(agenda, unit, parts, count, &part, error);
+    }
+    return status;
+}
+
+/* Units of one run were made by one command, on one model. */
+static enum ldar_status check_units(const struct agenda *agenda, char *const *parts, size_t count,
+                                    struct ldar_error *error)
+{
+    struct unit_result first = {0};
+    enum ldar_status status = LDAR_OK;
+    for (size_t unit = 0; unit < agenda->units && status == LDAR_OK; unit++) {
+        struct unit_result result;
+        const char *part;
+        status = find_part(agenda, unit, parts, count, &part, error);
+        if (status == LDAR_OK)
+            status = read_result(agenda, part, unit, &result, error);
+        if (status != LDAR_OK)
+            break;
+        if (unit == 0) {
+            first = result;
+            continue;
+        }
+        if (strcmp(first.command, result.command) != 0 || strcmp(first.sha256, result.sha256) != 0
+            || strcmp(first.version, result.version) != 0)
+            status =
+                fail(error, LDAR_ERROR_ARGUMENT,
+                     "%s: not of the run of %s: another command, model or version of ldar made it", part, parts[0]);
+        unit_result_free(&result);
+    }
+    unit_result_free(&first);
+    return status;
+}
+
+enum ldar_status agenda_merge(char *const *parts, size_t count, const char *folder, struct ldar_error *error)
+{
+    struct agenda agenda;
+    enum ldar_status status = run_check_new(folder, error);
+    if (status == LDAR_OK)
+        status = agenda_load(parts[0], &agenda, error);
+    if (status != LDAR_OK)
+        return status;
+    status = check_parts(&agenda, parts, count, error);
+    if (status == LDAR_OK)
+        status = check_units(&agenda, parts, count, error);
+    for (size_t unit = 0; unit < agenda.units && status == LDAR_OK; unit++) {
+        const char *part;
+        status = find_part(&agenda, unit, parts, count, &part, error);
+        if (status == LDAR_OK)
+            status = copy_unit(&agenda, unit, part, folder, error);
+    }
+    if (status == LDAR_OK)
+        status = agenda_save(&agenda, folder, error);
+    if (status == LDAR_OK)
+        status = agenda_report(&agenda, folder, error);
+    agenda_free(&agenda);
+    return status;
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LDAR_TOOLS_AGENDA_H
+#define LDAR_TOOLS_AGENDA_H
+
+#include "formats/tasks.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/*
+ * A benchmark suite at work is a list of units, a fold of a task each, in the
+ * order of the tasks. The folder of the run holds
+ *
+ *   agenda.json                     the list
+ *   TASK/fold_K/test_results.json   what a unit came to; where it is, the unit is done
+ *
+ * so that units are resumed, split over machines and brought together again one
+ * by one.
+ *
+ * A task without validation table is learned in the published ten folds of its
+ * training table, of which the K-th validates; one with, in repeats that differ
+ * in their seeds.
+ */
+enum { AGENDA_PATH = 4096, AGENDA_REPEATS = 3, AGENDA_FOLDS_MAX = 100 };
+
+struct agenda_task {
+    char *name;
+    size_t folds;
+};
+
+struct agenda {
+    char *name;               /* "gue", "nt", "gb" */
+    struct agenda_task *task; /* (tasks) */
+    size_t tasks, units;
+};
+
+/*
+ * Names and numbers of folds; 0 of them: as published, ten folds or three repeats. More than ten folds of a training
+ * table are an error. On failure *agenda is zeroed.
+ */
+LDAR_MUST_USE enum ldar_status agenda_plan(const char *name, const struct tasks *tasks, size_t folds,
+                                           struct agenda *agenda, struct ldar_error *error);
+
+/* The task of a unit, 0 .. units - 1, and in *fold its fold from 0. */
+size_t agenda_task_of(const struct agenda *agenda, size_t unit, size_t *fold);
+
+/* "TASK/fold_K", K from 1, below the run's folder. */
+void agenda_unit_name(const struct agenda *agenda, size_t unit, char name[AGENDA_PATH]);
+
+/* FOLDER/TASK/fold_K/test_results.json, and whether it is there. */
+bool agenda_done(const struct agenda *agenda, const char *folder, size_t unit, char path[AGENDA_PATH]);
+
+/* Writes and reads agenda.json. */
+LDAR_MUST_USE enum ldar_status agenda_save(const struct agenda *agenda, const char *folder, struct ldar_error *error);
+LDAR_MUST_USE enum ldar_status agenda_load(const char *folder, struct agenda *agenda, struct ldar_error *error);
+
+/* Whether both list the same units. */
+bool agenda_equal(const struct agenda *a, const struct agenda *b);
+
+/*
+ * All units are done: the tables of what is in the folder (suite_report.h). What they say of the command and the model
+ * is what the units say of themselves.
+ */
+LDAR_MUST_USE enum ldar_status agenda_report(const struct agenda *agenda, const char *folder, struct ldar_error *error);
+
+/*
+ * ldar merge of folders: every unit must be in one of the parts, and all of them have the same list. `folder`, which
+ * must not be there or be empty, gets what stands in their TASK/fold_K, and the tables.
+ */
+LDAR_MUST_USE enum ldar_status agenda_merge(char *const *parts, size_t count, const char *folder,
+                                            struct ldar_error *error);
+
+void agenda_free(struct agenda *agenda);
+
+#endif

@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agenda.h"
+#include "evaluate.h"
+#include "interrupt.h"
+#include "message.h"
+#include "published.h"
+#include "results.h"
+#include "shipped.h"
+
+#include "formats/number.h"
+#include "formats/tasks.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* What a suite has open. */
+struct course {
+    const struct evaluate *settings;
+    const ldar_model *model;
+    struct run *run;
+    reference *genome; /* NULL: no tables of intervals */
+    struct tasks tasks;
+    struct agenda agenda;
+    published *published;
+    int stopped; /* by this signal */
+    /* Of the task at work; SIZE_MAX: none. */
+    size_t task;
+    struct table train, valid, test;
+    float *train_means, *valid_means, *test_means; /* of a frozen model */
+    size_t *train_rows, *valid_rows, *test_rows;
+};
+
+static void warn(void *user, const char *message)
+{
+    (void)user;
+    say_warning("%s", message);
+}
+
+static const struct warnings warnings = {warn, NULL};
+
+/* ---- a task ---- */
+
+static void leave_task(struct course *course)
+{
+    void *const own[] = {course->train_means, course->valid_means, course->test_means,
+                         course->train_rows,  course->valid_rows,  course->test_rows};
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        free(own[i]);
+    course->train_means = course->valid_means = course->test_means = NULL;
+    course->train_rows = course->valid_rows = course->test_rows = NULL;
+    table_free(&course->train);
+    table_free(&course->valid);
+    table_free(&course->test);
+    course->task = SIZE_MAX;
+}
+
+static enum ldar_status read_table(struct course *course, const char *path, struct table *table,
+                                   struct ldar_error *error)
+{
+    const struct table *like = table == &course->train ? NULL : &course->train;
+    const struct table_options options = {
+        .kind = TABLE_CLASSES,
+        .classes = like ? (const char *const *)like->classes : NULL,
+        .class_count = like ? like->class_count : 0,
+        .reference = course->genome,
+        .warnings = &warnings,
+    };
+    const struct lesson_settings *settings = &course->settings->lesson;
+    enum ldar_status status = table_read(path, &options, table, error);
+    if (status == LDAR_OK)
+        status = lesson_check_lengths(settings, path, table, error);
+    return status;
+}
+
+static enum ldar_status embed_tables(struct course *course, struct ldar_error *error)
+{
+    const struct {
+        const struct table *table;
+        float **means;
+    } parts[] = {{&course->train, &course->train_means},
+                 {&course->valid, &course->valid_means},
+                 {&course->test, &course->test_means}};
+    enum ldar_status status = LDAR_OK;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts && status == LDAR_OK; i++)
+        if (parts[i].table->count > 0)
+            status = lesson_means(&course->settings->lesson, course->model, parts[i].table, parts[i].means, error);
+    return status;
+}
+
+static enum ldar_status enter_task(struct course *course, size_t task, struct ldar_error *error)
+{
+    const struct task *files = &course->tasks.task[task];
+    if (course->task == task)
+        return LDAR_OK;
+    leave_task(course);
+    enum ldar_status status = read_table(course, files->train, &course->train, error);
+    if (status == LDAR_OK && files->valid)
+        status = read_table(course, files->valid, &course->valid, error);
+    if (status == LDAR_OK)
+        status = read_table(course, files->test, &course->test, error);
+    if (status == LDAR_OK && course->settings->lesson.freeze)
+        status = embed_tables(course, error);
+    if (status == LDAR_OK) {
+        course->task = task;
+        say_note("%s: %zu examples to learn from, %zu for the test, %zu classes", files->name,
+                 course->train.count + course->valid.count, course->test.count, course->train.class_count);
+    }
+    return status;
+}
+
+/* ---- a unit ---- */
+
+static enum ldar_status no_memory(struct ldar_error *error)
+{
+    return fail(error, LDAR_ERROR_MEMORY, "no memory for the list of examples");
+}
+
+/* The rows that train, validate and test in a fold. */
+static enum ldar_status share_out(struct course *course, size_t fold, struct lesson *lesson, struct ldar_error *error)
+{
+    free(course->train_rows);
+    free(course->valid_rows);
+    free(course->test_rows);
+    course->train_rows = course->valid_rows = NULL;
+    if (!examples_all(&course->test, &lesson->test.examples, &course->test_rows))
+        return no_memory(error);
+    if (course->valid.count == 0)
+        return examples_fold(&course->train, course->tasks.task[course->task].train, fold, &lesson->train.examples,
+                             &course->train_rows, &lesson->valid.examples, &course->valid_rows, error);
+    return examples_all(&course->train, &lesson->train.examples, &course->train_rows)
+                   && examples_all(&course->valid, &lesson->valid.examples, &course->valid_rows)
+               ? LDAR_OK
+               : no_memory(error);
+}
+
+/* The published rate of the task, unless the command line has one. */
+static double rate_of(const struct course *course)
+{
+    const struct lesson_settings *settings = &course->settings->lesson;
+    const struct published_suite *suite = published_suite(course->published, course->agenda.name);
+    const struct published_task *task = suite ? published_task(suite, course->tasks.task[course->task].name) : NULL;
+    return task && task->rate > 0 && !option_given(&settings->input.common, "rate") ? task->rate : settings->plan.rate;
+}
+
+/* What test_results.json says of how the classifier came to be. */
+static void describe(const struct course *course, const struct lesson *lesson, size_t fold, char more[256])
+{
+    const struct lesson_settings *settings = &course->settings->lesson;
+    char training[64] = "all layers trained";
+    if (settings->freeze)
+        snprintf(training, sizeof training, "frozen");
+    else if (settings->last > 0)
+        snprintf(training, sizeof training, "last %llu blocks trained", (unsigned long long)settings->last);
+    int length = snprintf(more, 256, ", \"training\": \"%s\", \"fold\": %zu, \"seed\": %llu", training, fold + 1,
+                          (unsigned long long)lesson->seed);
+    if (!settings->freeze)
+        snprintf(more + length, 256 - (size_t)length, ", \"rate\": %s", json_number(lesson->rate).text);
+}
+
+static enum ldar_status give_unit(struct course *course, size_t unit, struct run *run, struct ldar_error *error)
+{
+    const struct evaluate *settings = course->settings;
+    size_t fold;
+    const size_t task = agenda_task_of(&course->agenda, unit, &fold);
+    enum ldar_status status = enter_task(course, task, error);
+    if (status != LDAR_OK)
+        return status;
+    char more[256];
+    struct lesson lesson = {.settings = &settings->lesson,
+                            .rate = rate_of(course),
+                            .seed = settings->lesson.input.common.seed + (course->valid.count > 0 ? fold : 0),
+                            .model = course->model,
+                            .run = run,
+                            .kind = LDAR_HEAD_CLASSES,
+                            .names = (const char *const *)course->train.classes,
+                            .outputs = course->train.class_count,
+                            .train.means = course->train_means,
+                            .valid.means = course->valid.count > 0 ? course->valid_means : course->train_means,
+                            .test.means = course->test_means,
+                            .begun = 1,
+                            .more = more};
+    describe(course, &lesson, fold, more);
+    status = share_out(course, fold, &lesson, error);
+    if (status == LDAR_OK)
+        status = lesson_give(&lesson, error);
+    course->stopped = lesson.stopped;
+    return status;
+}
+
+/* The unit's folder keeps its log and its result, and the model where that is wished. */
+static enum ldar_status do_unit(struct course *course, size_t unit, struct ldar_error *error)
+{
+    char name[AGENDA_PATH];
+    struct run run;
+    agenda_unit_name(&course->agenda, unit, name);
+    enum ldar_status status = run_open_part(course->run, name, &run, error);
+    if (status != LDAR_OK)
+        return status;
+    say_note("%s", name);
+    status = give_unit(course, unit, &run, error);
+    if (status == LDAR_OK && !course->stopped)
+        run_tidy(&run, course->settings->keep_models);
+    run_close(&run);
+    return status;
+}
+
+/* The units of this process, in order; those that are done are passed over. */
+static enum ldar_status do_units(struct course *course, struct ldar_error *error)
+{
+    const struct shard shard = shard_of(&course->settings->lesson.input.common);
+    const uint64_t end = shard_border(course->agenda.units, (struct shard){shard.index + 1, shard.count});
+    enum ldar_status status = LDAR_OK;
+    char path[AGENDA_PATH];
+    for (uint64_t unit = shard_border(course->agenda.units, shard); unit < end && status == LDAR_OK; unit++) {
+        if (agenda_done(&course->agenda, course->run->folder, (size_t)unit, path))
+            continue;
+        course->stopped = interrupt_noted();
+        if (course->stopped)
+            return LDAR_OK;
+        status = do_unit(course, (size_t)unit, error);
+        if (course->stopped)
+            return status;
+    }
+    leave_task(course);
+    return status;
+}
+
+/* ---- the suite ---- */
+
+static enum ldar_status find_tasks(struct course *course, struct ldar_error *error)
+{
+    const struct evaluate *settings = course->settings;
+    char name[16];
+    enum ldar_status status = tasks_find(settings->data, &course->tasks, error);
+    if (status == LDAR_OK)
+        status = tasks_choose(&course->tasks, settings->data, settings->tasks.item, settings->tasks.count, error);
+    choice_word(SUITE_NAMES, (size_t)settings->suite, name, sizeof name);
+    if (status == LDAR_OK)
+        status = agenda_plan(name, &course->tasks, (size_t)settings->folds, &course->agenda, error);
+    return status;
+}
+
+static enum ldar_status open_published(struct course *course, struct ldar_error *error)
+{
+    char *path = shipped_file(SHIPPED_PUBLISHED);
+    const enum ldar_status status =
+        path ? published_read(path, &course->published, error)
+             : fail(error, LDAR_ERROR_IO, "%s, the published results, is missing from this installation",
+                    SHIPPED_PUBLISHED);
+    free(path);
+    return status;
+}
+
+static enum ldar_status open_course(struct course *course, ldar_model **model, struct ldar_error *error)
+{
+    const struct common *common = &course->settings->lesson.input.common;
+    const char *genome = course->settings->lesson.input.genome;
+    enum ldar_status status = find_tasks(course, error);
+    if (status == LDAR_OK)
+        status = open_published(course, error);
+    if (status == LDAR_OK)
+        status = ldar_model_load(common->model, model, error);
+    if (status == LDAR_OK && common->model_ships)
+        say_note("the model that ships: %s", common->model);
+    if (status == LDAR_OK && genome) {
+        interrupt_watch(genome);
+        status = reference_open(genome, &warnings, &course->genome, error);
+    }
+    course->model = *model;
+    return status;
+}
+
+static void close_course(struct course *course)
+{
+    leave_task(course);
+    agenda_free(&course->agenda);
+    tasks_free(&course->tasks);
+    published_free(course->published);
+    reference_close(course->genome);
+}
+
+/* A new folder, or with --resume the one that a run of the same options has begun. */
+static enum ldar_status open_run(const struct course *course, struct run *run, struct ldar_error *error)
+{
+    const struct common *common = &course->settings->lesson.input.common;
+    struct agenda listed;
+    if (!common->resume || !run_is_begun(common->output)) {
+        enum ldar_status status = run_check_new(common->output, error);
+        if (status == LDAR_OK)
+            status = run_create(common->output, common, run, error);
+        return status == LDAR_OK ? agenda_save(&course->agenda, run->folder, error) : status;
+    }
+    enum ldar_status status = run_open(common->output, 1, run, error);
+    if (status == LDAR_OK)
+        status = run_check_same(run, common, error);
+    if (status == LDAR_OK)
+        status = agenda_load(run->folder, &listed, error);
+    if (status != LDAR_OK)
+        return status;
+    if (!agenda_equal(&listed, &course->agenda))
+        status = fail(error, LDAR_ERROR_ARGUMENT, "%s was begun with other tasks: %s has changed since", run->folder,
+                      course->settings->data);
+    agenda_free(&listed);
+    return status;
+}
+
+static enum ldar_status finish(const struct course *course, struct ldar_error *error)
+{
+    const struct common *common = &course->settings->lesson.input.common;
+    const char *folder = course->run->folder;
+    if (course->stopped) {
+        say_note("stopped; the same command with --resume goes on");
+        return LDAR_OK;
+    }
+    if (common->shard) {
+        say_note("%s holds shard %s; ldar merge brings the folders of all together", folder, common->shard);
+        return LDAR_OK;
+    }
+    const enum ldar_status status = agenda_report(&course->agenda, folder, error);
+    if (status == LDAR_OK)
+        say_note("wrote %s/results.tsv, results.md and report.html", folder);
+    return status;
+}
+
+static enum exit_status check(const struct evaluate *settings)
+{
+    const struct common *common = &settings->lesson.input.common;
+    if (!settings->data) {
+        say_error("name the folder of the suite's tables with --data DIR");
+        return EXIT_USAGE;
+    }
+    if (!common->output || strcmp(common->output, "-") == 0) {
+        say_error("name the folder of the run with -o RUN");
+        return EXIT_USAGE;
+    }
+    const enum exit_status status = shards_check(common, NULL);
+    return status == EXIT_DONE ? lesson_check(&settings->lesson) : status;
+}
+
+enum exit_status evaluate_suite(const struct evaluate *settings)
+{
+    struct run run = {0};
+    struct course course = {.settings = settings, .run = &run, .task = SIZE_MAX};
+    struct ldar_error error;
+    ldar_model *model = NULL;
+    if (check(settings) != EXIT_DONE)
+        return EXIT_USAGE;
+    if (check_device(settings->lesson.input.common.device) != EXIT_DONE)
+        return EXIT_FAILED;
+    enum ldar_status status = open_course(&course, &model, &error);
+    if (status == LDAR_OK)
+        status = open_run(&course, &run, &error);
+    if (status == LDAR_OK) {
+        interrupt_hold();
+        status = do_units(&course, &error);
+    }
+    if (status == LDAR_OK)
+        status = finish(&course, &error);
+    close_course(&course);
+    run_close(&run);
+    ldar_model_destroy(model);
+    if (status != LDAR_OK)
+        return failed(&error);
+    if (course.stopped)
+        interrupt_end(course.stopped);
+    return EXIT_DONE;
+}
