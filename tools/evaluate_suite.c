@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agenda.h"
 #include "evaluate.h"
+#include "forecast.h"
 #include "interrupt.h"
 #include "message.h"
 #include "published.h"
@@ -10,6 +11,7 @@
 #include "formats/number.h"
 #include "formats/tasks.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -89,6 +91,7 @@ static enum ldar_status embed_tables(struct course *course, struct ldar_error *e
 
 static enum ldar_status enter_task(struct course *course, size_t task, struct ldar_error *error)
 {
+    const struct common *common = &course->settings->lesson.input.common;
     const struct task *files = &course->tasks.task[task];
     if (course->task == task)
         return LDAR_OK;
@@ -98,7 +101,7 @@ static enum ldar_status enter_task(struct course *course, size_t task, struct ld
         status = read_table(course, files->valid, &course->valid, error);
     if (status == LDAR_OK)
         status = read_table(course, files->test, &course->test, error);
-    if (status == LDAR_OK && course->settings->lesson.freeze)
+    if (status == LDAR_OK && course->settings->lesson.freeze && !common->dry_run)
         status = embed_tables(course, error);
     if (status == LDAR_OK) {
         course->task = task;
@@ -157,30 +160,40 @@ static void describe(const struct course *course, const struct lesson *lesson, s
         snprintf(more + length, 256 - (size_t)length, ", \"rate\": %s", json_number(lesson->rate).text);
 }
 
-static enum ldar_status give_unit(struct course *course, size_t unit, struct run *run, struct ldar_error *error)
+/* What a unit teaches; `more` is filled in. */
+static enum ldar_status plan_unit(struct course *course, size_t fold, struct lesson *lesson, char more[256],
+                                  struct ldar_error *error)
 {
     const struct evaluate *settings = course->settings;
+    *lesson = (struct lesson){
+        .settings = &settings->lesson,
+        .rate = rate_of(course),
+        .seed = settings->lesson.input.common.seed + (course->valid.count > 0 ? fold : 0),
+        .model = course->model,
+        .kind = LDAR_HEAD_CLASSES,
+        .names = (const char *const *)course->train.classes,
+        .outputs = course->train.class_count,
+        .train.means = course->train_means,
+        .valid.means = course->valid.count > 0 ? course->valid_means : course->train_means,
+        .test.means = course->test_means,
+        .begun = 1,
+        .more = more,
+    };
+    describe(course, lesson, fold, more);
+    return share_out(course, fold, lesson, error);
+}
+
+static enum ldar_status give_unit(struct course *course, size_t unit, struct run *run, struct ldar_error *error)
+{
     size_t fold;
     const size_t task = agenda_task_of(&course->agenda, unit, &fold);
     enum ldar_status status = enter_task(course, task, error);
     if (status != LDAR_OK)
         return status;
     char more[256];
-    struct lesson lesson = {.settings = &settings->lesson,
-                            .rate = rate_of(course),
-                            .seed = settings->lesson.input.common.seed + (course->valid.count > 0 ? fold : 0),
-                            .model = course->model,
-                            .run = run,
-                            .kind = LDAR_HEAD_CLASSES,
-                            .names = (const char *const *)course->train.classes,
-                            .outputs = course->train.class_count,
-                            .train.means = course->train_means,
-                            .valid.means = course->valid.count > 0 ? course->valid_means : course->train_means,
-                            .test.means = course->test_means,
-                            .begun = 1,
-                            .more = more};
-    describe(course, &lesson, fold, more);
-    status = share_out(course, fold, &lesson, error);
+    struct lesson lesson;
+    status = plan_unit(course, fold, &lesson, more, error);
+    lesson.run = run;
     if (status == LDAR_OK)
         status = lesson_give(&lesson, error);
     course->stopped = lesson.stopped;
@@ -223,6 +236,62 @@ static enum ldar_status do_units(struct course *course, struct ldar_error *error
     }
     leave_task(course);
     return status;
+}
+
+/* ---- how long it takes ---- */
+
+/* One unit, at most: training may end before the last epoch. */
+static enum ldar_status forecast_unit(struct course *course, size_t unit, struct lesson_pace *pace,
+                                      struct forecast *forecast, struct ldar_error *error)
+{
+    const struct lesson_settings *settings = &course->settings->lesson;
+    const double strands = settings->plan.both_strands ? 2 : 1;
+    const size_t before = course->task;
+    char more[256];
+    struct lesson lesson;
+    size_t fold;
+    enum ldar_status status = enter_task(course, agenda_task_of(&course->agenda, unit, &fold), error);
+    if (status == LDAR_OK)
+        status = plan_unit(course, fold, &lesson, more, error);
+    const int new_task = before != course->task;
+    if (status == LDAR_OK && new_task)
+        status = lesson_measure(&lesson, pace, error);
+    if (status != LDAR_OK)
+        return status;
+    const double train = (double)examples_nucleotides(&lesson.train.examples);
+    const double valid = (double)examples_nucleotides(&lesson.valid.examples);
+    const double test = (double)examples_nucleotides(&lesson.test.examples);
+    const double all = train + (course->valid.count > 0 ? valid : 0) + test;
+    const double epochs = settings->freeze ? 0 : (double)settings->plan.epochs;
+    const double scored = strands * (epochs * valid + test + (settings->freeze && new_task ? all : 0));
+    const double trained = epochs * train;
+    const size_t length = course->train.offsets[course->train.count] / course->train.count;
+    const struct ldar_config *config = ldar_model_config(course->model);
+    forecast->records += lesson.train.examples.count + lesson.valid.examples.count + lesson.test.examples.count;
+    forecast->bases += (uint64_t)(train + valid + test);
+    forecast->windows++;
+    forecast->computed += scored + trained;
+    forecast->flop += scored * ldar_forward_flops(config, length, 4) + trained * ldar_training_flops(config, length, 4);
+    forecast->seconds += scored / pace->scoring + (trained > 0 ? trained / pace->training : 0);
+    forecast->memory = fmax(forecast->memory, pace->bytes + forecast_resident());
+    return LDAR_OK;
+}
+
+static enum ldar_status forecast_suite(struct course *course, struct ldar_error *error)
+{
+    const struct shard shard = shard_of(&course->settings->lesson.input.common);
+    const uint64_t end = shard_border(course->agenda.units, (struct shard){shard.index + 1, shard.count});
+    struct forecast forecast = {.output = -1};
+    struct lesson_pace pace;
+    enum ldar_status status = LDAR_OK;
+    for (uint64_t unit = shard_border(course->agenda.units, shard); unit < end && status == LDAR_OK; unit++)
+        status = forecast_unit(course, (size_t)unit, &pace, &forecast, error);
+    if (status != LDAR_OK)
+        return status;
+    forecast.passes = forecast.computed / (double)forecast.bases;
+    forecast.rate = forecast.computed / forecast.seconds;
+    forecast_print(&forecast);
+    return LDAR_OK;
 }
 
 /* ---- the suite ---- */
@@ -348,13 +417,16 @@ enum exit_status evaluate_suite(const struct evaluate *settings)
     if (check_device(settings->lesson.input.common.device) != EXIT_DONE)
         return EXIT_FAILED;
     enum ldar_status status = open_course(&course, &model, &error);
-    if (status == LDAR_OK)
+    const int dry = settings->lesson.input.common.dry_run;
+    if (status == LDAR_OK && dry)
+        status = forecast_suite(&course, &error);
+    if (status == LDAR_OK && !dry)
         status = open_run(&course, &run, &error);
-    if (status == LDAR_OK) {
+    if (status == LDAR_OK && !dry) {
         interrupt_hold();
         status = do_units(&course, &error);
     }
-    if (status == LDAR_OK)
+    if (status == LDAR_OK && !dry)
         status = finish(&course, &error);
     close_course(&course);
     run_close(&run);

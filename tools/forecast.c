@@ -22,8 +22,8 @@ static void print_amount(const char *name, double value, const char *unit, doubl
         amount /= step;
         i++;
     }
-    printf("%s\t%.0f\t%.*f %s%s%s\n", name, value,
-           i > 0 && amount<100, amount, prefixes[i], step> 1000 && i > 0 ? "i" : "", unit);
+    printf("%s\t%.0f\t%.*f %s%s%s\n", name, value, (int)(i > 0 && amount < 100), amount, prefixes[i],
+           (step > 1000 && i > 0) ? "i" : "", unit);
 }
 
 static void print_time(double seconds)

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lesson.h"
 #include "classifier.h"
+#include "forecast.h"
 #include "frozen.h"
 #include "interrupt.h"
 #include "message.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -338,6 +340,109 @@ static enum ldar_status train(struct lesson *lesson, struct ldar_error *error)
     if (status == LDAR_OK)
         say_end(lesson, &tuning);
     ldar_trainer_destroy(tuning.trainer);
+    return status;
+}
+
+/* ---- how long it takes ---- */
+
+/* A batch that is put through the model again and again. */
+struct rehearsal_pass {
+    ldar_trainer *trainer;
+    struct classifier *classifier;
+    struct pack pack;
+    float *means;
+};
+
+static enum ldar_status train_pass(void *own, struct ldar_error *error)
+{
+    const struct rehearsal_pass *pass = own;
+    struct ldar_example_loss loss;
+    struct ldar_step step;
+    enum ldar_status status = ldar_trainer_begin(pass->trainer, 1, NULL, NULL, error);
+    if (status == LDAR_OK)
+        status = ldar_trainer_add_examples(pass->trainer, &pass->pack.batch, pass->pack.targets, &loss, error);
+    return status == LDAR_OK ? ldar_trainer_step(pass->trainer, 0, &step, error) : status;
+}
+
+static enum ldar_status score_pass(void *own, struct ldar_error *error)
+{
+    const struct rehearsal_pass *pass = own;
+    return classifier_means(pass->classifier, &pass->pack.batch, pass->means, error);
+}
+
+/* The first examples: as many as a step takes, or, `count` SIZE_MAX, as a batch to be scored holds. */
+static enum ldar_status fill_rehearsal(const struct examples *examples, size_t count, size_t nucleotides,
+                                       struct pack *pack, struct ldar_error *error)
+{
+    pack_clear(pack);
+    for (size_t i = 0; i < examples->count && i < count; i++) {
+        if (i > 0 && pack->batch.offsets[i] >= nucleotides)
+            break;
+        if (!pack_add(pack, examples, i, STRAND_GIVEN))
+            return fail(error, LDAR_ERROR_MEMORY, "no memory for a batch of sequences");
+        if (examples->table->kind == TABLE_VALUES)
+            pack->targets[i] = 0;
+    }
+    return LDAR_OK;
+}
+
+static enum ldar_status measure_training(const struct lesson *lesson, struct rehearsal_pass *pass,
+                                         struct lesson_pace *pace, struct ldar_error *error)
+{
+    const struct forecast_pass measured = {train_pass, pass};
+    struct ldar_profile profile;
+    double seconds;
+    enum ldar_status status =
+        fill_rehearsal(&lesson->train.examples, (size_t)lesson->settings->plan.batch, SIZE_MAX, &pass->pack, error);
+    if (status == LDAR_OK)
+        status = make_trainer(lesson, &pass->trainer, error);
+    if (status != LDAR_OK)
+        return status;
+    status = forecast_seconds(&measured, &seconds, error);
+    if (status == LDAR_OK) {
+        ldar_trainer_profile(pass->trainer, &profile);
+        pace->training = (double)pass->pack.batch.offsets[pass->pack.batch.sequences] / seconds;
+        pace->bytes = (double)profile.peak_bytes;
+    }
+    ldar_trainer_destroy(pass->trainer);
+    return status;
+}
+
+static enum ldar_status measure_scoring(const struct lesson *lesson, struct rehearsal_pass *pass,
+                                        struct lesson_pace *pace, struct ldar_error *error)
+{
+    const struct forecast_pass measured = {score_pass, pass};
+    struct classifier classifier;
+    struct ldar_profile profile;
+    double seconds;
+    enum ldar_status status = open_classifier(lesson->settings, lesson->model, &classifier, error);
+    if (status != LDAR_OK)
+        return status;
+    pass->classifier = &classifier;
+    status = fill_rehearsal(&lesson->train.examples, SIZE_MAX, batch_of(classifier.context), &pass->pack, error);
+    if (status == LDAR_OK) {
+        pass->means = malloc(pass->pack.batch.sequences * classifier.width * sizeof *pass->means);
+        status = pass->means ? forecast_seconds(&measured, &seconds, error)
+                             : fail(error, LDAR_ERROR_MEMORY, "no memory for a batch of sequences");
+    }
+    if (status == LDAR_OK) {
+        ldar_context_profile(classifier.context, &profile);
+        pace->scoring = (double)pass->pack.batch.offsets[pass->pack.batch.sequences] / seconds;
+        pace->bytes = fmax(pace->bytes, (double)profile.peak_bytes);
+    }
+    free(pass->means);
+    close_classifier(&classifier);
+    return status;
+}
+
+enum ldar_status lesson_measure(const struct lesson *lesson, struct lesson_pace *pace, struct ldar_error *error)
+{
+    struct rehearsal_pass pass = {0};
+    *pace = (struct lesson_pace){0, 0, 0};
+    enum ldar_status status = lesson->settings->freeze ? LDAR_OK : measure_training(lesson, &pass, pace, error);
+    if (status == LDAR_OK)
+        status = measure_scoring(lesson, &pass, pace, error);
+    pack_free(&pass.pack);
     return status;
 }
 

@@ -72,6 +72,15 @@ LDAR_MUST_USE enum ldar_status lesson_give(struct lesson *lesson, struct ldar_er
 LDAR_MUST_USE enum ldar_status lesson_means(const struct lesson_settings *settings, const ldar_model *model,
                                             const struct table *table, float **means, struct ldar_error *error);
 
+/* How fast a lesson would go, measured on its own first examples. */
+struct lesson_pace {
+    double training; /* nucleotides a second of forward and backward passes and steps; of a frozen model 0 */
+    double scoring;  /* the same of forward passes */
+    double bytes;    /* of memory, but for the tables and the model */
+};
+LDAR_MUST_USE enum ldar_status lesson_measure(const struct lesson *lesson, struct lesson_pace *pace,
+                                              struct ldar_error *error);
+
 /* An error that names the row where a sequence of a table is longer than the settings allow. */
 LDAR_MUST_USE enum ldar_status lesson_check_lengths(const struct lesson_settings *settings, const char *path,
                                                     const struct table *table, struct ldar_error *error);

@@ -217,6 +217,19 @@ class Finetune(Case):
         outputs = {self.ok(*predict, n).stdout for n in (1, 2, 3, 7)}
         self.assertEqual(len(outputs), 1)
 
+    def test_shards(self):
+        """Parts of predict, of records longer than a window, too, merge to the bytes of one run."""
+        self.finetune("run", "--freeze")
+        write_fasta("in.fa", [(f"r{i}", dna(length)) for i, length in enumerate([40, 900, 0, 333, 1, 120])])
+        predict = ["predict", "-q", "-m", "run/model.safetensors", "in.fa", "--window", 128, "--overlap", 32]
+        whole = self.ok(*predict).stdout
+        for n in (1, 2, 3, 7):
+            parts = [f"{n}.{i}.part" for i in range(1, n + 1)]
+            for i, part in enumerate(parts, 1):
+                self.ok(*predict, "--shard", f"{i}/{n}", "-o", part)
+            self.ok("merge", "-q", *parts, "-o", f"{n}.tsv")
+            self.assertEqual(Path(f"{n}.tsv").read_bytes(), whole)
+
     # ---- nothing but the options ----
 
     def test_threads(self):

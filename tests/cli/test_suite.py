@@ -125,6 +125,26 @@ class Suite(Case):
         self.same("whole", "run")
         self.fails(1, "begun with", *self.command("gue", "gue", "run", *plan[:-1], 1, "--resume"))
 
+    # ---- said in advance ----
+
+    def test_dry_run(self):
+        """What is computed is known: of a frozen model to the base, of training when no epoch is spared."""
+        rows = {part: [] for part in ("train", "dev", "test")}
+        for part, list_ in rows.items():
+            text = gzip.decompress(Path("gue/tf/2", f"{part}.csv.gz").read_bytes()).decode()
+            list_ += [len(line.split(",")[0]) for line in text.splitlines()[1:]]
+        train, dev, test = (sum(rows[part]) for part in ("train", "dev", "test"))
+        for more, computed in (
+            (["--freeze"], train + dev + test + 2 * test),
+            (["--epochs", 5], 2 * (5 * (train + dev) + test)),
+        ):
+            command = self.command("gue", "gue", "run", "--tasks", "tf/2", "--folds", 2, "--dry-run", *more)
+            lines = dict(line.split("\t")[:2] for line in self.ok(*command).stdout.decode().splitlines())
+            self.assertEqual(int(lines["computed"]), computed)
+            self.assertEqual(int(lines["records"]), 2 * sum(len(list_) for list_ in rows.values()))
+            self.assertGreater(float(lines["seconds"]), 0)
+            self.assertFalse(Path("run").exists())
+
     # ---- what cannot be ----
 
     def test_usage(self):
