@@ -56,8 +56,8 @@ static enum ldar_status add(struct agenda *agenda, const char *name, size_t fold
     return LDAR_OK;
 }
 
-enum ldar_status agenda_plan(const char *name, const struct tasks *tasks, size_t folds, struct agenda *agenda,
-                             struct ldar_error *error)
+enum ldar_status agenda_plan(const char *name, const struct tasks *tasks, size_t folds, size_t repeats,
+                             struct agenda *agenda, struct ldar_error *error)
 {
     enum ldar_status status = begin(name, tasks->count, agenda, error);
     for (size_t i = 0; i < tasks->count && status == LDAR_OK; i++) {
@@ -67,7 +67,7 @@ enum ldar_status agenda_plan(const char *name, const struct tasks *tasks, size_t
                           "option --folds: task %s has no validation table, and its training table has %d folds",
                           task->name, FOLDS_PUBLISHED);
         else
-            status = add(agenda, task->name, folds > 0 ? folds : task->valid ? AGENDA_REPEATS : FOLDS_PUBLISHED, error);
+            status = add(agenda, task->name, folds > 0 ? folds : task->valid ? repeats : FOLDS_PUBLISHED, error);
     }
     if (status != LDAR_OK)
         agenda_free(agenda);

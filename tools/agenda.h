@@ -21,7 +21,7 @@
  * training table, of which the K-th validates; one with, in repeats that differ
  * in their seeds.
  */
-enum { AGENDA_PATH = 4096, AGENDA_REPEATS = 3, AGENDA_FOLDS_MAX = 100 };
+enum { AGENDA_PATH = 4096, AGENDA_FOLDS_MAX = 100 };
 
 struct agenda_task {
     char *name;
@@ -35,10 +35,10 @@ struct agenda {
 };
 
 /*
- * Names and numbers of folds; 0 of them: as published, ten folds or three repeats. More than ten folds of a training
- * table are an error. On failure *agenda is zeroed.
+ * Names and numbers of folds; 0 of them: as published, ten folds, or `repeats`. More than ten folds of a training table
+ * are an error. On failure *agenda is zeroed.
  */
-LDAR_MUST_USE enum ldar_status agenda_plan(const char *name, const struct tasks *tasks, size_t folds,
+LDAR_MUST_USE enum ldar_status agenda_plan(const char *name, const struct tasks *tasks, size_t folds, size_t repeats,
                                            struct agenda *agenda, struct ldar_error *error);
 
 /* The task of a unit, 0 .. units - 1, and in *fold its fold from 0. */

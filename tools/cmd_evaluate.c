@@ -108,7 +108,7 @@ static const struct option folds_option = {
     .place = offsetof(struct evaluate, folds),
     .max = AGENDA_FOLDS_MAX,
     .help = "The first K of the ten published folds (default: all ten); of a task with a table dev, K repeats whose "
-            "seeds count up from --seed (default: 3).",
+            "seeds count up from --seed (default: 3, and of a frozen model, which has no use for them, 1).",
 };
 
 static const struct option keep_models_option = {

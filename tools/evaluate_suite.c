@@ -15,6 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Of a task with a table that validates. A head over a frozen model is found from no seed: once is enough. */
+enum { TRAINED_REPEATS = 3 };
+
 /* What a suite has open. */
 struct course {
     const struct evaluate *settings;
@@ -305,7 +308,8 @@ static enum ldar_status find_tasks(struct course *course, struct ldar_error *err
         status = tasks_choose(&course->tasks, settings->data, settings->tasks.item, settings->tasks.count, error);
     choice_word(SUITE_NAMES, (size_t)settings->suite, name, sizeof name);
     if (status == LDAR_OK)
-        status = agenda_plan(name, &course->tasks, (size_t)settings->folds, &course->agenda, error);
+        status = agenda_plan(name, &course->tasks, (size_t)settings->folds,
+                             settings->lesson.freeze ? 1 : TRAINED_REPEATS, &course->agenda, error);
     return status;
 }
 

@@ -98,16 +98,17 @@ class Suite(Case):
     # ---- shared out ----
 
     def test_shards(self):
-        self.suite("gue", "gue", "one", "--freeze")
+        plan = ["--freeze", "--folds", 3]
+        self.suite("gue", "gue", "one", *plan)
         for n in (1, 2, 3, 7):
             parts = [f"part{n}.{i}" for i in range(1, n + 1)]
             for i, part in enumerate(parts, 1):
-                self.suite("gue", "gue", part, "--freeze", "--shard", f"{i}/{n}")
+                self.suite("gue", "gue", part, *plan, "--shard", f"{i}/{n}")
                 self.assertFalse(Path(part, "results.tsv").exists())
             self.ok("merge", "-q", *reversed(parts), "-o", f"merged{n}")
             self.same("one", f"merged{n}")
         self.fails(1, r"tf/10/fold_\d", "merge", "part3.1", "part3.2", "-o", "lacking")
-        self.suite("gue", "gue", "other", "--freeze", "--tasks", "tf/0", "--shard", "1/2")
+        self.suite("gue", "gue", "other", *plan, "--tasks", "tf/0", "--shard", "1/2")
         self.fails(1, "other", "merge", "part2.1", "other", "-o", "mixed")
 
     def test_resumed(self):
