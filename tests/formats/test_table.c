@@ -388,6 +388,32 @@ static void test_intervals(void **state)
     reference_close(reference);
 }
 
+/* What can be read but once: a table and FASTA on standard input. */
+static void test_standard_input(void **state)
+{
+    (void)state;
+    static const char *const files[][2] = {{"sequence,label\nA,0\nC,1\n", ":0>0 :1>1 [0=1 1=1]"},
+                                           {">a|0\nA\n>b|1\nC\n", "a:0>0 b:1>1 [0=1 1=1]"},
+                                           {"sequence,label\nA,0\nC,x\n", NULL}};
+    const int kept = dup(STDIN_FILENO);
+    for (size_t i = 0; i < sizeof files / sizeof *files; ++i) {
+        const size_t length = strlen(files[i][0]);
+        int ends[2];
+        assert_int_equal(pipe(ends), 0);
+        assert_int_equal(write(ends[1], files[i][0], length), length);
+        close(ends[1]);
+        assert_true(dup2(ends[0], STDIN_FILENO) >= 0);
+        close(ends[0]);
+        if (files[i][1]) {
+            assert_reads("-", &classes_options, files[i][1]);
+        } else {
+            assert_refuses("-", &closed_options, "standard input:3: the class \"x\" is none of the 2 known");
+        }
+    }
+    dup2(kept, STDIN_FILENO);
+    close(kept);
+}
+
 /* A file of each kind is cut at every byte: it reads or is refused, and never more than that. */
 static void test_cuts(void **state)
 {
@@ -439,10 +465,10 @@ static void test_published(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_forms),         cmocka_unit_test(test_many_rows),     cmocka_unit_test(test_values),
-        cmocka_unit_test(test_given_classes), cmocka_unit_test(test_refusals),      cmocka_unit_test(test_hostile),
-        cmocka_unit_test(test_long_line),     cmocka_unit_test(test_class_folders), cmocka_unit_test(test_intervals),
-        cmocka_unit_test(test_cuts),          cmocka_unit_test(test_published),
+        cmocka_unit_test(test_forms),          cmocka_unit_test(test_many_rows),     cmocka_unit_test(test_values),
+        cmocka_unit_test(test_given_classes),  cmocka_unit_test(test_refusals),      cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_long_line),      cmocka_unit_test(test_class_folders), cmocka_unit_test(test_intervals),
+        cmocka_unit_test(test_standard_input), cmocka_unit_test(test_cuts),          cmocka_unit_test(test_published),
     };
     return cmocka_run_group_tests_name("formats.table", tests, folder_make, folder_remove);
 }
