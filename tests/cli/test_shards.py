@@ -118,7 +118,7 @@ class Shards(Case):
         Path("r.bed").write_text("f\t0\t500\nc\t100\t900\nc\t700\t2000\na\t0\t600\n")
         for folder in ["one", "merged"]:
             os.mkdir(folder)
-        for regions, counts in ((["-R", "r.bed"], SHARDS), (["-r", "c", "--mode", "wt"], [2])):
+        for regions, counts in ((["-R", "r.bed", "--mode", "wt"], SHARDS), (["-r", "c:1-1500"], [2])):
             arguments = ["-f", "g.fa", *regions, "--flank", 300, *WINDOW]
             self.ok("scan", "-q", "-m", TINY, *arguments, "-o", "one/s")
             expected = {p.name: p.read_bytes() for p in Path("one").iterdir()}
