@@ -276,36 +276,36 @@ class Resume(Case):
         super().setUp()
         write_fasta("a.fa", [("a", dna(30000)), ("b", dna(5)), ("c", dna(20000)), ("e", "")])
 
-    def run_killed(self, words, seconds):
-        process = subprocess.Popen(PROGRAM + [str(w) for w in words], stderr=subprocess.PIPE, env=environment())
-        try:
-            process.wait(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-        stderr = process.communicate()[1].decode()
-        self.assertIn(process.returncode, (0, -signal.SIGKILL), stderr)
-        return process.returncode == 0
-
-    def under_fire(self, words):
-        """Kills, and goes on, until the run ends by itself; later ones are given longer."""
-        draw = random.Random(SEED)
-        for kills in range(100):
-            if self.run_killed(words, draw.random() * 0.1 * (1 + kills)):
-                return kills
-        self.fail("never ends")
+    def under_fire(self, words, seconds, draw):
+        """Kills the run a few times at random moments of the `seconds` that it takes, then lets it end."""
+        killed = 0
+        for last in (False, False, False, True):
+            process = subprocess.Popen(PROGRAM + [str(w) for w in words], stderr=subprocess.PIPE, env=environment())
+            if not last:
+                try:
+                    process.wait(timeout=seconds * draw.random())
+                except subprocess.TimeoutExpired:
+                    process.send_signal(signal.SIGKILL)
+            stderr = process.communicate()[1].decode()
+            self.assertIn(process.returncode, (0,) if last else (0, -signal.SIGKILL), stderr)
+            killed += process.returncode != 0
+        return killed
 
     def check(self, suffix, *arguments):
+        draw = random.Random(SEED)
         words = ["-q", "-m", TINY, "-@", 1, "--window", 300]
+        began = time.monotonic()
         self.ok(*arguments, *words, "-o", f"one{suffix}")
-        kills = self.under_fire([*arguments, *words, "--resume", "-o", f"all{suffix}"])
+        seconds = time.monotonic() - began
+        killed = self.under_fire([*arguments, *words, "--resume", "-o", f"all{suffix}"], seconds, draw)
         self.assertEqual(Path(f"all{suffix}").read_bytes(), Path(f"one{suffix}").read_bytes())
         for i in (1, 2):
             shard = [*arguments, *words, "--resume", "--shard", f"{i}/2", "-o", f"p{i}"]
-            kills += self.under_fire(shard)
+            killed += self.under_fire(shard, seconds / 2, draw)
         self.ok("merge", "-q", "p2", "p1", "-o", f"m{suffix}")
         self.assertEqual(Path(f"m{suffix}").read_bytes(), Path(f"one{suffix}").read_bytes())
         self.assertEqual(list(Path().glob("*.part")), [])
-        self.assertGreater(kills, 0)
+        self.assertGreater(killed, 0)
 
     def test_embed(self):
         self.check(".npy", "embed", "a.fa")

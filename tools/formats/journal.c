@@ -124,7 +124,8 @@ static enum ldar_status open_locked(const char *path, int flags, journal **out, 
 static enum ldar_status put(journal *journal, const void *data, size_t bytes, struct ldar_error *error)
 {
     journal->sum = checksum(journal->sum, data, bytes);
-    return fwrite(data, 1, bytes, journal->file) == bytes ? LDAR_OK : fail_file(journal->path, "written", error);
+    return bytes == 0 || fwrite(data, 1, bytes, journal->file) == bytes ? LDAR_OK
+                                                                        : fail_file(journal->path, "written", error);
 }
 
 static enum ldar_status put_checksum(journal *journal, struct ldar_error *error)
