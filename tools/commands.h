@@ -12,6 +12,7 @@ extern const struct command command_verify;
 extern const struct command command_embed;
 extern const struct command command_logits;
 extern const struct command command_segment;
+extern const struct command command_score;
 extern const struct command command_scan;
 extern const struct command command_profile;
 extern const struct command command_merge;

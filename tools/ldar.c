@@ -13,9 +13,9 @@
 #include <string.h>
 
 static const struct command *const commands[] = {
-    &command_init,     &command_convert,  &command_info,    &command_verify,   &command_embed,
-    &command_logits,   &command_segment,  &command_scan,    &command_profile,  &command_merge,
-    &command_pretrain, &command_finetune, &command_predict, &command_evaluate, &command_bench,
+    &command_init,     &command_convert, &command_info,     &command_verify,  &command_embed, &command_logits,
+    &command_segment,  &command_score,   &command_scan,     &command_profile, &command_merge, &command_pretrain,
+    &command_finetune, &command_predict, &command_evaluate, &command_bench,
 };
 
 enum { COMMANDS = sizeof commands / sizeof commands[0] };

@@ -31,6 +31,7 @@ struct marginals {
     uint8_t *ids;         /* (room) */
     float *logits, *prob; /* (room, 7), (room) */
     size_t room;
+    double nucleotides; /* put through the model so far */
 };
 
 /* Beside the context's: an id, logits and a probability. */
@@ -106,6 +107,11 @@ void marginals_destroy(marginals *marginals)
     free(marginals->passes);
     free(marginals->offsets);
     free(marginals);
+}
+
+double marginals_nucleotides(const marginals *marginals)
+{
+    return marginals->nucleotides;
 }
 
 /* Only while no pass waits. */
@@ -209,6 +215,7 @@ static enum ldar_status flush(marginals *marginals, struct ldar_error *error)
     }
     const enum ldar_status status =
         marginals->count > 0 ? ldar_forward(marginals->context, &batch, NULL, &outputs, error) : LDAR_OK;
+    marginals->nucleotides += marginals->count > 0 ? (double)marginals->offsets[marginals->count] : 0;
     for (size_t p = 0; p < marginals->count && status == LDAR_OK; p++) {
         const size_t begin = marginals->offsets[p];
         take_pass(&marginals->passes[p], marginals->logits + begin * LDAR_SYMBOLS, marginals->prob + begin);

@@ -57,6 +57,9 @@ LDAR_MUST_USE enum ldar_status marginals_create(ldar_context *context, size_t ba
 /* Does nothing for NULL. */
 void marginals_destroy(marginals *marginals);
 
+/* Nucleotides put through the model so far. */
+double marginals_nucleotides(const marginals *marginals);
+
 /* What to compute of whole sequences. */
 struct marginals_wish {
     enum marginal_mode mode;

@@ -32,8 +32,8 @@ for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
     if signal.getsignal(number) == signal.SIG_IGN:
         signal.signal(number, signal.SIG_DFL)
 
-COMMANDS = ["init", "convert", "info", "verify", "embed", "logits", "segment", "scan", "profile", "merge", "pretrain"]
-COMMANDS += ["finetune", "predict", "evaluate", "bench"]
+COMMANDS = ["init", "convert", "info", "verify", "embed", "logits", "segment", "score", "scan", "profile", "merge"]
+COMMANDS += ["pretrain", "finetune", "predict", "evaluate", "bench"]
 
 
 def environment(**changes):
