@@ -36,6 +36,11 @@ COMMANDS = ["init", "convert", "info", "verify", "embed", "logits", "segment", "
 COMMANDS += ["pretrain", "finetune", "predict", "evaluate", "bench"]
 
 
+def is_sanitized():
+    """Whether the program carries AddressSanitizer, under which all takes longer, and more memory."""
+    return b"__asan_init" in Path(PROGRAM[-1]).read_bytes()
+
+
 def environment(**changes):
     env = {k: v for k, v in os.environ.items() if k != "LDAR_ISA"}
     env.update(changes)

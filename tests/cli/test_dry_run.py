@@ -85,7 +85,7 @@ class DryRun(Case):
         self.close(foretold, sum(p.stat().st_size for p in Path("out").iterdir() if p.suffix != ".json"), "scan")
 
     def test_memory(self):
-        if b"__asan_init" in Path(PROGRAM[-1]).read_bytes() or len(PROGRAM) > 1:
+        if program.is_sanitized() or len(PROGRAM) > 1:
             self.skipTest("memory is not the program's alone")
         words = ["embed", "-q", "-m", str(TINY), "a.fa", "--window", "8192", "-@", "2"]
         foretold = self.forecast(words[0], *words[4:])["memory"]
