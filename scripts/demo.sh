@@ -17,17 +17,29 @@ run() {
     echo "\$ $*"
     "$@"
 }
-awk -f examples/demo-sequences.awk >demo/sequences.fa
-echo "== running, results in demo/"
-run build/ldar segment demo/sequences.fa -O bed -o demo/tokens.bed
-run build/ldar segment demo/sequences.fa -O bedgraph -o demo/boundaries.bedgraph
-run build/ldar embed demo/sequences.fa --pool mean -o demo/embeddings.npy
-run build/ldar logits demo/sequences.fa -o demo/logits.npy
-awk -v name=demo_gene -v from=11360 -v to=11450 -f examples/draw-tokens.awk \
-    demo/sequences.fa demo/boundaries.bedgraph demo/tokens.bed >demo/tokens.svg
+cd demo
+ldar=../build/ldar
+awk -f ../examples/demo-sequences.awk >sequences.fa
+awk -v part=train -f ../examples/demo-table.awk sequences.fa >train.csv
+awk -v part=test -f ../examples/demo-table.awk sequences.fa >test.csv
+awk -f ../examples/demo-variants.awk sequences.fa >variants.vcf
+rm -rf around classifier
 
-tokens=$(grep -vc '^[#t]' demo/tokens.bed)
-bases=$(grep -v '^>' demo/sequences.fa | tr -d '\n' | wc -c)
+echo "== tokens, embeddings, logits; results in demo/"
+run $ldar segment sequences.fa -O bed -o tokens.bed
+run $ldar segment sequences.fa -O bedgraph -o boundaries.bedgraph
+run $ldar embed sequences.fa --pool mean -o embeddings.npy
+run $ldar logits sequences.fa -o logits.npy
+run $ldar profile -f sequences.fa --motif TATA=TATAAAAG --locus demo_gene:11361-11450 -o around
+echo "== a classifier from a table"
+run $ldar finetune --freeze --train train.csv --test test.csv -o classifier
+run $ldar predict -m classifier/model.safetensors sequences.fa -o classes.tsv
+echo "== variant effects, and every base as tracks"
+run $ldar score -f sequences.fa variants.vcf -o scored.vcf
+run $ldar scan -f sequences.fa -r demo_end -o tracks
+
+tokens=$(grep -vc '^[#t]' tokens.bed)
+bases=$(grep -v '^>' sequences.fa | tr -d '\n' | wc -c)
 cat <<END
 
 Done, by models/ldar-2m.safetensors: 2 million parameters, trained on two yeasts first of all (models/README.md); -m
@@ -36,8 +48,13 @@ What lies in demo/:
   sequences.fa         the input: three artificial records, $bases bases, with repeats, a promoter and a run of N
   tokens.bed           $tokens learned tokens, a line each: name, start, end, ., 1000 x the probability of its boundary
   boundaries.bedgraph  the probability of each base that a token begins there; a genome browser shows it
-  tokens.svg           both, drawn along the promoter of the first record; a web browser shows it
+  around/locus.svg     both, drawn along the promoter of the first record; a web browser shows it
+  around/report.html   boundary probability around the TATA box, against shuffled sequence
   embeddings.npy       one row per record: the mean of the last hidden states. embeddings.npy.json names the rows
   logits.npy           one row per base: scores of A C G T N [MASK] [PAD]. logits.npy.json says where each record begins
+  classifier/          tells stretches of the repeat from others: model.safetensors, test_results.json, report.html
+  classes.tsv          what it says of the three records
+  scored.vcf           variants.vcf with LDAR_LLR, LDAR_DIST and LDAR_DTOK for each ALT
+  tracks.*             the third record, base by base: bigWigs, a table for tabix, tracks.hub.txt for a genome browser
 In Python: numpy.load("demo/embeddings.npy"). Next: build/ldar --help
 END
