@@ -11,11 +11,11 @@
 enum {
     /*
      * The windows of interleaved and wt for DIST and DTOK begin and end at multiples of GRID, at least FLANK beyond the
-     * variant (1,024 nucleotides for one base), so that neighbours share those with REF. docs/variants.md has what was
+     * variant (768 nucleotides for one base), so that neighbours share those with REF. docs/variants.md has what was
      * measured.
      */
     GRID = 256,
-    FLANK = 384,
+    FLANK = 256,
     OVERLAP_PARTS = 8,  /* of a window in which bases are hidden, one is shared with its neighbour */
     PASSAGE = 1 << 18,  /* letters of the genome read at once */
     PASSAGE_BACK = 8192 /* of these before what is asked for: windows do not only move on */
@@ -268,6 +268,12 @@ static struct place tile_of(const effects *effects, size_t contig, uint64_t posi
     uint64_t tile = position < overlap ? 0 : (position - (overlap - overlap / 2)) / stride;
     tile = tile < last ? tile : last - 1;
     return (struct place){contig, tile * stride, tile * stride + window};
+}
+
+uint64_t effects_window(const effects *effects, size_t contig, int64_t position)
+{
+    const uint64_t length = contig < SIZE_MAX ? contig_length(effects, contig) : 0;
+    return position < 0 || (uint64_t)position >= length ? 0 : tile_of(effects, contig, (uint64_t)position).start;
 }
 
 /* A window with the variant in its middle, as far as the contig allows. */

@@ -75,6 +75,12 @@ LDAR_MUST_USE enum ldar_status effects_compute(effects *effects, struct effect *
                                                struct ldar_error *error);
 
 /*
+ * Where the window begins in which a base of the contig is hidden when windows are shared: records of one window are
+ * best computed together. 0 for what is no base of the genome (contig SIZE_MAX: none).
+ */
+uint64_t effects_window(const effects *effects, size_t contig, int64_t position);
+
+/*
  * With `counting`, effects_compute only counts the nucleotides that it would put through the model, and computes
  * nothing.
  */

@@ -103,25 +103,19 @@ static int wanted(const struct scoring *scoring, size_t contig, int64_t position
            && scoring->within.list[low].start < end;
 }
 
-/* Whether two records lie in the windows of different units, as far as one can tell from where they begin. */
-static int apart(const struct scoring *scoring, size_t contig, int64_t position)
-{
-    const int64_t window = (int64_t)scoring->score->window;
-    return scoring->cutter.contig != contig || scoring->cutter.position / window != position / window;
-}
-
 /* The number of the unit that the next record is of. */
 static uint64_t cut(struct scoring *scoring, size_t contig, int64_t position)
 {
     struct score_cutter *cutter = &scoring->cutter;
-    const int full = cutter->in_unit == UNIT_MOST || (cutter->in_unit >= UNIT && apart(scoring, contig, position));
-    if (full || cutter->units == 0) {
+    const uint64_t window = effects_window(scoring->effects, contig, position);
+    const int apart = cutter->contig != contig || cutter->window != window;
+    if (cutter->units == 0 || cutter->in_unit == UNIT_MOST || (cutter->in_unit >= UNIT && apart)) {
         cutter->units++;
         cutter->in_unit = 0;
     }
     cutter->in_unit++;
     cutter->contig = contig;
-    cutter->position = position;
+    cutter->window = window;
     return cutter->units - 1;
 }
 

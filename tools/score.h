@@ -30,7 +30,7 @@ extern const struct variant_field score_fields[SCORE_FIELDS];
 struct score_cutter {
     uint64_t units;
     size_t in_unit, contig;
-    int64_t position;
+    uint64_t window; /* of the last record (effects_window) */
 };
 
 /* Records on their way from a file to lines with values, unit by unit. */

@@ -16,7 +16,7 @@ LETTERS = "ACGT"
 MASKED = program.PROGRAM[:-1] + [
     str(Path(os.environ.get("LDAR_BUILD_DIR", program.SOURCE / "build")) / "tests" / "cli" / "masked_logits")
 ]
-WINDOW, OVERLAP, FLANK, GRID, NEAR, BOUNDARIES = 1024, 128, 384, 256, 64, 128
+WINDOW, OVERLAP, FLANK, GRID, NEAR, BOUNDARIES = 1024, 128, 256, 256, 64, 128
 COMPLEMENT = str.maketrans("ACGT", "TGCA")
 
 
@@ -617,7 +617,7 @@ class Shards(Score):
     def setUp(self):
         super().setUp()
         a = self.genome["a"]
-        rows = [("a", at, a[at - 1], "<DEL>") for at in range(1, 2300, 4)]
+        rows = [("a", at, a[at - 1], "<DEL>") for at in range(1, 2300, 2)]
         rows += self.snvs([("a", at) for at in [1, 500, 1018, 1022, 1026, 2050, 2297]])
         rows.sort(key=lambda row: row[1])
         vcf("v.vcf", rows + self.snvs([("b", 620), ("b", 650)]), self.contigs)
@@ -647,7 +647,7 @@ class Shards(Score):
         expected = self.one("one.vcf")
         self.score("v.vcf", "-q", "--shard", "1/1", "-o", "o.vcf")
         whole = Path("o.vcf").read_bytes()
-        self.assertEqual(len(read_part("o.vcf")[1]), 1 + 3, "the prologue and several units")
+        self.assertGreaterEqual(len(read_part("o.vcf")[1]), 1 + 3, "the prologue and several units")
         Path("o.vcf").unlink()
         for kept in [10, len(whole) // 2, len(whole) - 30]:
             Path("o.vcf.part").write_bytes(whole[:kept])
