@@ -9,7 +9,7 @@ packages="gcc libc6-dev cmake ninja-build pkg-config python3 libjansson-dev libz
 case ${1:-build} in
 build) ;;
 check)
-    packages="$packages binutils g++ clang libomp-dev libopenblas-dev python3-pip samtools shellcheck
+    packages="$packages binutils g++ clang libomp-dev libopenblas-dev python3-pip bcftools samtools shellcheck
     libopenmpi-dev openmpi-bin libmpich-dev mpich tabix python3-pybigwig python3-sklearn"
     [ "$(uname -m)" != x86_64 ] || packages="$packages gcc-aarch64-linux-gnu qemu-user"
     ;;

@@ -222,26 +222,37 @@ static enum ldar_status read_bcf(variant_reader *reader, bool *ended, struct lda
     return status;
 }
 
+/* Whether the record has the tag, as whole numbers: at any other type htslib ends the process. */
+static bool has_integers(const variant_reader *reader, const char *tag)
+{
+    const bcf_fmt_t *field = bcf_get_fmt(reader->header, reader->record, tag);
+    return field && (field->type == BCF_BT_INT8 || field->type == BCF_BT_INT16 || field->type == BCF_BT_INT32);
+}
+
 /* The genotype of the chosen sample, and its phase set. */
 static void tell_genotype(variant_reader *reader, struct variant *variant)
 {
     bcf1_t *record = reader->record;
     const int samples = bcf_hdr_nsamples(reader->header);
+    if (!has_integers(reader, "GT")) {
+        return;
+    }
     const int count = bcf_get_genotypes(reader->header, record, &reader->genotypes, &reader->genotype_room);
     if (count != samples * VARIANT_PLOIDY) {
         return; /* none, or of another ploidy in all samples */
     }
     const int32_t *genotype = reader->genotypes + reader->sample * VARIANT_PLOIDY;
     for (int i = 0; i < VARIANT_PLOIDY; ++i) {
-        if (genotype[i] == bcf_int32_vector_end || bcf_gt_is_missing(genotype[i])
-            || bcf_gt_allele(genotype[i]) >= (int)variant->alleles) {
+        /* A missing allele and one that is beyond the genotype's end are negative. */
+        if (bcf_gt_allele(genotype[i]) < 0 || bcf_gt_allele(genotype[i]) >= (int)variant->alleles) {
             variant->carried[0] = variant->carried[1] = -1;
             return;
         }
         variant->carried[i] = bcf_gt_allele(genotype[i]);
     }
     variant->phased = bcf_gt_is_phased(genotype[1]) || variant->carried[0] == variant->carried[1];
-    if (bcf_get_format_int32(reader->header, record, "PS", &reader->phase_sets, &reader->phase_set_room) == samples
+    if (has_integers(reader, "PS")
+        && bcf_get_format_int32(reader->header, record, "PS", &reader->phase_sets, &reader->phase_set_room) == samples
         && reader->phase_sets[reader->sample] >= 0) {
         variant->phase_set = reader->phase_sets[reader->sample];
     }
