@@ -38,14 +38,6 @@ struct tables {
     size_t *train_rows, *valid_rows, *test_rows;
 };
 
-static void warn(void *user, const char *message)
-{
-    (void)user;
-    say_warning("%s", message);
-}
-
-static const struct warnings warnings = {warn, NULL};
-
 /* A table whose classes are those of the training table, or, `like` NULL, the training table itself. */
 static enum ldar_status read_table(const struct finetune *settings, const struct tables *tables, const char *path,
                                    const struct table *like, struct table *table, struct ldar_error *error)
@@ -55,7 +47,7 @@ static enum ldar_status read_table(const struct finetune *settings, const struct
         .classes = like ? (const char *const *)like->classes : NULL,
         .class_count = like ? like->class_count : 0,
         .reference = tables->genome,
-        .warnings = &warnings,
+        .warnings = &said_warnings,
     };
     const enum ldar_status status = table_read(path, &options, table, error);
     return status == LDAR_OK ? lesson_check_lengths(&settings->lesson, path, table, error) : status;
@@ -83,7 +75,7 @@ static enum ldar_status open_tables(const struct finetune *settings, struct tabl
     *tables = (struct tables){0};
     if (genome) {
         interrupt_watch(genome);
-        status = reference_open(genome, &warnings, &tables->genome, error);
+        status = reference_open(genome, &said_warnings, &tables->genome, error);
     }
     if (status == LDAR_OK)
         status = read_table(settings, tables, settings->train, NULL, &tables->train, error);

@@ -61,15 +61,8 @@ static enum exit_status check_new(struct pretrain *settings)
 
 /* ---- what a run needs ---- */
 
-static void warn(void *user, const char *message)
-{
-    (void)user;
-    say_warning("%s", message);
-}
-
 static enum ldar_status open_corpus(const struct pretrain *settings, corpus **out, struct ldar_error *error)
 {
-    static const struct warnings warnings = {warn, NULL};
     const struct corpus_options options = {
         .window = (size_t)settings->window,
         .windows = settings->windows,
@@ -77,7 +70,7 @@ static enum ldar_status open_corpus(const struct pretrain *settings, corpus **ou
         .held_count = settings->held_out.count,
         .validation = (size_t)settings->validation_windows,
     };
-    enum ldar_status status = corpus_create(&warnings, out, error);
+    enum ldar_status status = corpus_create(&said_warnings, out, error);
     for (size_t i = 0; i < settings->common.file_count && status == LDAR_OK; i++)
         status = corpus_add(*out, settings->common.files[i], error);
     if (status == LDAR_OK)

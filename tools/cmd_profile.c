@@ -438,18 +438,11 @@ static enum ldar_status make_folder(const char *folder, bool *made, struct ldar_
     return fail(error, LDAR_ERROR_IO, "%s: the folder cannot be made: %s", folder, strerror(errno));
 }
 
-static void warn(void *user, const char *message)
-{
-    (void)user;
-    say_warning("%s", message);
-}
-
 static enum ldar_status work_all(struct work *work, struct ldar_error *error)
 {
-    static const struct warnings warnings = {warn, NULL};
     bool made = false;
     interrupt_watch(work->settings->genome);
-    enum ldar_status status = reference_open(work->settings->genome, &warnings, &work->genome, error);
+    enum ldar_status status = reference_open(work->settings->genome, &said_warnings, &work->genome, error);
     if (status == LDAR_OK)
         status = load(work, error);
     if (status == LDAR_OK)

@@ -237,31 +237,24 @@ static void print_json(const struct evaluation *evaluation)
 
 /* ---- the command ---- */
 
-static void warn(void *user, const char *message)
-{
-    (void)user;
-    say_warning("%s", message);
-}
-
 /* All records of the genome, or regions of it. */
 static enum ldar_status open_records(const struct evaluate *evaluate, struct pipeline *pipeline,
                                      struct ldar_error *error)
 {
-    static const struct warnings warnings = {warn, NULL};
     const struct input *input = &evaluate->lesson.input;
     const char *bed = evaluate->windows ? evaluate->windows : input->bed;
     char part[8];
     choice_word("all|train|valid|test", (size_t)evaluate->part, part, sizeof part);
     *pipeline = (struct pipeline){0};
     if (!bed && input->regions.count == 0)
-        return sequences_open(evaluate->mlm, &warnings, &pipeline->source, error);
+        return sequences_open(evaluate->mlm, &said_warnings, &pipeline->source, error);
     const char *label = evaluate->part == EVALUATE_ALL ? NULL : part;
     if (reference_is_sequential(evaluate->mlm)) {
         const struct excerpts_options excerpts = {input->regions.item, input->regions.count, bed, label};
-        return excerpts_open(evaluate->mlm, &excerpts, &warnings, &pipeline->source, error);
+        return excerpts_open(evaluate->mlm, &excerpts, &said_warnings, &pipeline->source, error);
     }
     interrupt_watch(evaluate->mlm);
-    enum ldar_status status = reference_open(evaluate->mlm, &warnings, &pipeline->genome, error);
+    enum ldar_status status = reference_open(evaluate->mlm, &said_warnings, &pipeline->genome, error);
     if (status != LDAR_OK)
         return status;
     if (bed)

@@ -35,14 +35,6 @@ struct course {
     size_t *train_rows, *valid_rows, *test_rows;
 };
 
-static void warn(void *user, const char *message)
-{
-    (void)user;
-    say_warning("%s", message);
-}
-
-static const struct warnings warnings = {warn, NULL};
-
 /* ---- a task ---- */
 
 static void leave_task(struct course *course)
@@ -68,7 +60,7 @@ static enum ldar_status read_table(struct course *course, const char *path, stru
         .classes = like ? (const char *const *)like->classes : NULL,
         .class_count = like ? like->class_count : 0,
         .reference = course->genome,
-        .warnings = &warnings,
+        .warnings = &said_warnings,
     };
     const struct lesson_settings *settings = &course->settings->lesson;
     enum ldar_status status = table_read(path, &options, table, error);
@@ -337,7 +329,7 @@ static enum ldar_status open_course(struct course *course, ldar_model **model, s
         say_note("the model that ships: %s", common->model);
     if (status == LDAR_OK && genome) {
         interrupt_watch(genome);
-        status = reference_open(genome, &warnings, &course->genome, error);
+        status = reference_open(genome, &said_warnings, &course->genome, error);
     }
     course->model = *model;
     return status;

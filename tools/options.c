@@ -636,7 +636,7 @@ void options_words_free(char **words)
 
 static int is_lasting(const struct option *option)
 {
-    static const struct option *const passing[] = {&option_threads, &option_max_memory, &option_quiet, &option_verbose,
+    static const struct option *const passing[] = {&option_threads, &option_max_memory, &option_quiet,  &option_verbose,
                                                    &option_shard,   &option_resume,     &option_dry_run};
     for (size_t i = 0; i < sizeof passing / sizeof *passing; i++)
         if (option == passing[i])

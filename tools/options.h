@@ -62,8 +62,8 @@ struct common {
     const char *shard; /* "i/N", or NULL; results.h */
     int resume, dry_run;
     const struct replay *replay; /* NULL, or the parts that are merged: nothing is computed (results.h) */
-    int model_ships;  /* -m was left out, and `model` is the one that ships, or NULL when that is missing */
-    uint64_t threads; /* 0: all that this process may use */
+    int model_ships;             /* -m was left out, and `model` is the one that ships, or NULL when that is missing */
+    uint64_t threads;            /* 0: all that this process may use */
     int device, dtype, gemm;
     uint64_t seed;
     uint64_t max_memory; /* 0: no limit */

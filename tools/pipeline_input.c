@@ -110,12 +110,6 @@ enum exit_status pipeline_check(const struct input *input)
     return shards_check(common, input->genome ? NULL : common->files[0]);
 }
 
-static void warn(void *user, const char *message)
-{
-    (void)user;
-    say_warning("%s", message);
-}
-
 enum ldar_status pipeline_open_source(const struct input *input, reference *genome, const struct warnings *warnings,
                                       source **source, struct ldar_error *error)
 {
@@ -134,17 +128,16 @@ enum ldar_status pipeline_open_source(const struct input *input, reference *geno
 
 enum ldar_status pipeline_open(const struct input *input, struct pipeline *pipeline, struct ldar_error *error)
 {
-    static const struct warnings warnings = {warn, NULL};
     *pipeline = (struct pipeline){.output = input->common.output ? input->common.output : "-"};
     if (input->common.replay)
         return LDAR_OK;
     enum ldar_status status = LDAR_OK;
     if (input->genome) {
         interrupt_watch(input->genome);
-        status = reference_open(input->genome, &warnings, &pipeline->genome, error);
+        status = reference_open(input->genome, &said_warnings, &pipeline->genome, error);
     }
     if (status == LDAR_OK)
-        status = pipeline_open_source(input, pipeline->genome, &warnings, &pipeline->source, error);
+        status = pipeline_open_source(input, pipeline->genome, &said_warnings, &pipeline->source, error);
     if (status != LDAR_OK)
         pipeline_close(pipeline);
     return status;

@@ -5,7 +5,6 @@
 #include "report.h"
 #include "trainer_state.h"
 
-#include "formats/members.h"
 #include "formats/number.h"
 
 #include <inttypes.h>
@@ -305,12 +304,13 @@ static enum ldar_status validate(struct pretraining *training, struct work *work
 static void format_state(const struct pretraining *training, char text[STATE_TEXT])
 {
     const struct pretrain_state *state = &training->state;
-    snprintf(
-        text, STATE_TEXT,
-        "{\"step\": %" PRIu64 ", \"updates\": %" PRIu64 ", \"skipped\": %" PRIu64 ", \"skipped_in_a_row\": %" PRIu64
-        ", \"collapsed\": %" PRIu64 ", \"validated\": %" PRIu64 ", \"data\": \"%016" PRIx64 "\", \"isa\": \"%s\"}",
-        state->step, ldar_trainer_steps(training->trainer), state->skipped, state->skipped_in_a_row, state->collapsed,
-        state->validated, corpus_summary(training->corpus).hash, ldar_isa_name(ldar_trainer_isa(training->trainer)));
+    snprintf(text, STATE_TEXT,
+             "{\"step\": %" PRIu64 ", \"updates\": %" PRIu64 ", \"skipped\": %" PRIu64
+             ", \"skipped_in_a_row\": %" PRIu64 ", \"collapsed\": %" PRIu64 ", \"validated\": %" PRIu64
+             ", \"data\": \"%s\", \"isa\": \"%s\"}",
+             state->step, ldar_trainer_steps(training->trainer), state->skipped, state->skipped_in_a_row,
+             state->collapsed, state->validated, trainer_state_hash(corpus_summary(training->corpus).hash).text,
+             ldar_isa_name(ldar_trainer_isa(training->trainer)));
 }
 
 static enum ldar_status save_state(struct pretraining *training, int background, struct ldar_error *error)
@@ -343,19 +343,6 @@ static enum ldar_status checkpoint(struct pretraining *training, int last, struc
     return status == LDAR_OK ? save_model(training, error) : status;
 }
 
-static enum ldar_status fail_data(const struct pretraining *training, const char *state, struct ldar_error *error)
-{
-    char hash[32];
-    snprintf(hash, sizeof hash, "%016" PRIx64, corpus_summary(training->corpus).hash);
-    char *kept = member_string(state, "data");
-    const int same = kept && strcmp(kept, hash) == 0;
-    free(kept);
-    return same ? LDAR_OK
-                : fail(error, LDAR_ERROR_ARGUMENT,
-                       "%s was trained on other sequences: the genomes or BED files have changed since it began",
-                       training->run->folder);
-}
-
 enum ldar_status pretrain_restore(struct pretraining *training, struct ldar_error *error)
 {
     struct ldar_checkpoint found;
@@ -371,7 +358,8 @@ enum ldar_status pretrain_restore(struct pretraining *training, struct ldar_erro
         .validated = trainer_state_count(found.state, "validated"),
     };
     trainer_state_compare_isa(training->trainer, found.state);
-    return fail_data(training, found.state, error);
+    return trainer_state_check_data(found.state, corpus_summary(training->corpus).hash, training->run->folder,
+                                    "the genomes or BED files", error);
 }
 
 /* ---- the run ---- */

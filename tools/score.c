@@ -27,12 +27,6 @@ const struct variant_field score_fields[SCORE_FIELDS] = {
 };
 /* ---- opening ---- */
 
-static void warn(void *user, const char *message)
-{
-    (void)user;
-    say_warning("%s", message);
-}
-
 static enum ldar_status open_regions(struct scoring *scoring, struct ldar_error *error)
 {
     const struct score *score = scoring->score;
@@ -53,7 +47,6 @@ static enum ldar_status open_regions(struct scoring *scoring, struct ldar_error 
 enum ldar_status scoring_open(const struct score *score, const struct session *session, int ordered,
                               struct scoring *scoring, struct ldar_error *error)
 {
-    static const struct warnings warnings = {warn, NULL};
     const struct effects_options options = {.mode = (enum marginal_mode)score->mode,
                                             .phased = score->phased,
                                             .window = (size_t)score->window,
@@ -61,7 +54,7 @@ enum ldar_status scoring_open(const struct score *score, const struct session *s
     const size_t width = ldar_model_config(session->model)->stage[0].width;
     *scoring = (struct scoring){.score = score, .ordered = ordered || score->phased};
     interrupt_watch(score->genome);
-    enum ldar_status status = reference_open(score->genome, &warnings, &scoring->genome, error);
+    enum ldar_status status = reference_open(score->genome, &said_warnings, &scoring->genome, error);
     if (status == LDAR_OK)
         status = open_regions(scoring, error);
     if (status == LDAR_OK)

@@ -7,6 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+static void warn(void *user, const char *message)
+{
+    (void)user;
+    say_warning("%s", message);
+}
+
+const struct warnings said_warnings = {warn, NULL};
+
 enum exit_status failed(const struct ldar_error *error)
 {
     say_error("%s", error->message);

@@ -6,6 +6,7 @@
 
 #include "formats/failure.h"
 #include "formats/provenance.h"
+#include "formats/source.h"
 
 #include <ldar/ldar.h>
 
@@ -39,6 +40,9 @@ struct ldar_context_options context_options(const struct common *common);
 /* "learned", or "every:R" for a token of every R nucleotides: *every is 0 or R. 0 after a line on stderr. */
 #define BOUNDARIES_WORDS "learned|every:R"
 int boundaries_parse(const char *text, size_t *every);
+
+/* Who says what is odd on stderr, for whatever reads files. */
+extern const struct warnings said_warnings;
 
 /* Says the error on stderr; EXIT_FAILED. */
 enum exit_status failed(const struct ldar_error *error);

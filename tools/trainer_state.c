@@ -5,6 +5,8 @@
 #include "formats/failure.h"
 #include "formats/members.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -67,6 +69,24 @@ uint64_t trainer_state_count(const char *state, const char *key)
 {
     double value;
     return member_number(state, key, &value) ? (uint64_t)value : 0;
+}
+
+struct data_hash trainer_state_hash(uint64_t hash)
+{
+    struct data_hash data;
+    snprintf(data.text, sizeof data.text, "%016" PRIx64, hash);
+    return data;
+}
+
+enum ldar_status trainer_state_check_data(const char *state, uint64_t hash, const char *folder, const char *what,
+                                          struct ldar_error *error)
+{
+    char *kept = member_string(state, "data");
+    const int same = kept && strcmp(kept, trainer_state_hash(hash).text) == 0;
+    free(kept);
+    return same ? LDAR_OK
+                : fail(error, LDAR_ERROR_ARGUMENT, "%s was trained on other sequences: %s have changed since it began",
+                       folder, what);
 }
 
 void trainer_state_compare_isa(const ldar_trainer *trainer, const char *state)

@@ -22,6 +22,14 @@ LDAR_MUST_USE enum ldar_status trainer_state_load(ldar_checkpoints *checkpoints,
 /* A whole number of such a state; 0 where it holds none of that name. */
 uint64_t trainer_state_count(const char *state, const char *key);
 
+/* How the state's "data" has the hash of what is trained on; and an error that says `what` has changed unless it is. */
+struct data_hash {
+    char text[17];
+};
+struct data_hash trainer_state_hash(uint64_t hash);
+LDAR_MUST_USE enum ldar_status trainer_state_check_data(const char *state, uint64_t hash, const char *folder,
+                                                        const char *what, struct ldar_error *error);
+
 /* Warns when the state's "isa" is not the trainer's: the last bits of its numbers will be other ones. */
 void trainer_state_compare_isa(const ldar_trainer *trainer, const char *state);
 

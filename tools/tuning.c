@@ -174,11 +174,11 @@ static enum ldar_status checkpoint(struct tuning *tuning, int background, struct
     snprintf(text, sizeof text,
              "{\"step\": %" PRIu64 ", \"updates\": %" PRIu64 ", \"epoch\": %" PRIu64 ", \"best_epoch\": %" PRIu64
              ", \"since_best\": %" PRIu64 ", \"since_halved\": %" PRIu64 ", \"skipped\": %" PRIu64
-             ", \"skipped_in_a_row\": %" PRIu64 ", \"best\": \"%a\", \"rate\": \"%a\", \"data\": \"%016" PRIx64
-             "\", \"isa\": \"%s\"}",
+             ", \"skipped_in_a_row\": %" PRIu64 ", \"best\": \"%a\", \"rate\": \"%a\", \"data\": \"%s\""
+             ", \"isa\": \"%s\"}",
              state->step, ldar_trainer_steps(tuning->trainer), state->epoch, state->best_epoch, state->since_best,
-             state->since_halved, state->skipped, state->skipped_in_a_row, state->best, state->rate, data_hash(tuning),
-             ldar_isa_name(ldar_trainer_isa(tuning->trainer)));
+             state->since_halved, state->skipped, state->skipped_in_a_row, state->best, state->rate,
+             trainer_state_hash(data_hash(tuning)).text, ldar_isa_name(ldar_trainer_isa(tuning->trainer)));
     const enum ldar_status status = run_log_sync(tuning->run, error);
     return status == LDAR_OK
                ? trainer_state_save(tuning->run->checkpoints, tuning->trainer, state->step, text, background, error)
@@ -192,18 +192,6 @@ static double state_number(const char *state, const char *key)
     const double value = text ? strtod(text, NULL) : NAN;
     free(text);
     return value;
-}
-
-static enum ldar_status check_data(const struct tuning *tuning, const char *state, struct ldar_error *error)
-{
-    char hash[32];
-    snprintf(hash, sizeof hash, "%016" PRIx64, data_hash(tuning));
-    char *kept = member_string(state, "data");
-    const int same = kept && strcmp(kept, hash) == 0;
-    free(kept);
-    return same ? LDAR_OK
-                : fail(error, LDAR_ERROR_ARGUMENT,
-                       "%s was trained on other examples: the tables have changed since it began", tuning->run->folder);
 }
 
 enum ldar_status tuning_restore(struct tuning *tuning, struct ldar_error *error)
@@ -226,7 +214,7 @@ enum ldar_status tuning_restore(struct tuning *tuning, struct ldar_error *error)
         .rate = state_number(found.state, "rate"),
     };
     trainer_state_compare_isa(tuning->trainer, found.state);
-    return check_data(tuning, found.state, error);
+    return trainer_state_check_data(found.state, data_hash(tuning), tuning->run->folder, "the tables", error);
 }
 
 /* ---- validation ---- */
