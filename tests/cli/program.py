@@ -41,6 +41,15 @@ def is_sanitized():
     return b"__asan_init" in Path(PROGRAM[-1]).read_bytes()
 
 
+def plain_build_only(test):
+    """
+    Of a test that checks numbers or repeats what others do: sanitizers, which make it ten times as long, see its code
+    in those others. LDAR_CHECK_FULL=1: in every build.
+    """
+    needless = is_sanitized() and not os.environ.get("LDAR_CHECK_FULL")
+    return unittest.skipIf(needless, "the sanitizers see this code in other tests")(test)
+
+
 def environment(**changes):
     env = {k: v for k, v in os.environ.items() if k != "LDAR_ISA"}
     env.update(changes)

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import program
-from program import PROGRAM, TINY, Case, dna, environment, write_fasta
+from program import PROGRAM, TINY, Case, dna, environment, plain_build_only, write_fasta
 
 RECORDS = [("chr1", dna(30000) + "N" * 500), ("e", ""), ("b", dna(7)), ("chr2", dna(21000) + "A" * 800)]
 NAMES = "records bases windows computed passes flop nt_per_s seconds memory output".split()
@@ -56,6 +56,7 @@ class DryRun(Case):
                 self.assertEqual(foretold, size, (command, options))
             self.close(foretold, size, (command, options))
 
+    @plain_build_only
     def test_parts(self):
         for options in (["segment"], ["embed", "--pool", "mean"]):
             command, *more = options
@@ -65,6 +66,7 @@ class DryRun(Case):
             self.close(foretold["output"], os.path.getsize("p"), options)
             self.close(foretold["bases"], sum(len(s) for _, s in RECORDS) / 3, options)
 
+    @plain_build_only
     def test_arithmetic(self):
         """Boundaries alone take less than hidden states, and a window of eight passes eight times as much."""
         genome = ["-f", "g.fa", "--window", 1000]

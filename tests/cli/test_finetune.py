@@ -14,7 +14,18 @@ import time
 from pathlib import Path
 
 import program
-from program import PROGRAM, TINY, TINY_WIDTH, Case, Matrix, dna, environment, write_fasta, write_fastq
+from program import (
+    PROGRAM,
+    TINY,
+    TINY_WIDTH,
+    Case,
+    Matrix,
+    dna,
+    environment,
+    plain_build_only,
+    write_fasta,
+    write_fastq,
+)
 
 KEYS = ["test_mcc", "test_accuracy", "test_f1_score", "test_auroc"]
 FAST = ["--epochs", 3, "--batch", 8, "--rate", 0.002, "--head-rate", 10, "--seed", 3]
@@ -99,6 +110,7 @@ class Finetune(Case):
         info = json.loads(self.ok("info", "--json", "run/model.safetensors").stdout)
         self.assertEqual(info["head"]["names"], ["poor", "rich"])
 
+    @plain_build_only
     def test_best_epoch_is_kept(self):
         """The model is that of the epoch the log calls best, wherever training went from there."""
         self.finetune("run", "--epochs", 4, "--batch", 8, "--rate", 0.02, "--patience", 4)
@@ -110,6 +122,7 @@ class Finetune(Case):
         self.finetune("short", "--epochs", best, "--batch", 8, "--rate", 0.02, "--patience", 4)
         self.assertEqual(tensors("run/model.safetensors")[0], tensors("short/model.safetensors")[0])
 
+    @plain_build_only
     def test_patience(self):
         """A rate that moves nothing: the first epoch is the best, and patience ends the run."""
         self.finetune("run", "--epochs", 9, "--batch", 16, "--rate", 1e-30, "--patience", 3, "--halve-after", 2)
@@ -159,6 +172,7 @@ class Finetune(Case):
             self.assertEqual(header, ["name", "value"])
             self.assertLess(abs(float(rows[0][1]) - 1025), 40)
 
+    @plain_build_only
     def test_held_out_without_valid(self):
         self.ok("finetune", "-q", "-m", TINY, "--train", "train.csv", "-o", "run", "-@", 1, *FAST)
         self.assertFalse(Path("run/test_results.json").exists())
@@ -192,6 +206,7 @@ class Finetune(Case):
             self.assertAlmostEqual(float(row[2]) + float(row[3]), 1, delta=1e-6)
             self.assertEqual(row[1], ["poor", "rich"][p > 0.5])
 
+    @plain_build_only
     def test_predict_agrees_with_the_test(self):
         self.finetune("run", *FAST)
         write_fastq("test.fq", [(f"r{i}", s) for i, (s, _) in enumerate(self.rows["test"])])
@@ -210,6 +225,7 @@ class Finetune(Case):
         _, alone = self.predict(model, "in.fa")
         self.assertNotEqual(alone[0][2], alone[1][2])
 
+    @plain_build_only
     def test_threads_and_company(self):
         self.finetune("run", *FAST)
         write_fasta("in.fa", [(f"r{i}", dna(20 + 7 * i)) for i in range(40)])
@@ -217,6 +233,7 @@ class Finetune(Case):
         outputs = {self.ok(*predict, n).stdout for n in (1, 2, 3, 7)}
         self.assertEqual(len(outputs), 1)
 
+    @plain_build_only
     def test_shards(self):
         """Parts of predict, of records longer than a window, too, merge to the bytes of one run."""
         self.finetune("run", "--freeze")
@@ -232,6 +249,7 @@ class Finetune(Case):
 
     # ---- nothing but the options ----
 
+    @plain_build_only
     def test_threads(self):
         hashes = set()
         for n in (1, 2, 3, 7):
@@ -239,6 +257,7 @@ class Finetune(Case):
             hashes.add(hashlib.sha256(Path(f"run{n}/model.safetensors").read_bytes()).hexdigest())
         self.assertEqual(len(hashes), 1)
 
+    @plain_build_only
     def test_stopped_and_resumed(self):
         plan = ["--epochs", 6, "--batch", 4, "--checkpoint-every", 3, "--patience", 6, "--augment", *FAST[-2:]]
         self.finetune("whole", *plan)

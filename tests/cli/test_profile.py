@@ -12,7 +12,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import program
-from program import SHARED, TINY, Case, dna, results_of, write_fasta
+from program import SHARED, TINY, Case, dna, plain_build_only, results_of, write_fasta
 
 NORMAL_95 = 1.959963984540054
 COMPLEMENT = str.maketrans("ACGTN", "TGCAN")
@@ -131,11 +131,13 @@ class Profile(Case):
                 self.assertEqual({row[c] for c in row if c.startswith(("background_m", "diff"))}, {"NA"})
                 self.assertEqual(row["background_n"], "0")
 
+    @plain_build_only
     def test_the_other_strand(self):
         for reading in ("antisense", "both"):
             self.profile("out", "--flank", 20, "--window", 300, "--background", "none", "--read", reading)
             self.check_by_hand(self.by_hand(300, 20, reading=reading), table("out/profile.tsv"))
 
+    @plain_build_only
     def test_summary(self):
         self.profile("out", "--flank", 30, "--window", 200, "--background", "none")
         (row,) = table("out/summary.tsv")
@@ -175,6 +177,7 @@ class Profile(Case):
 
     # ---- background ----
 
+    @plain_build_only
     def test_difference(self):
         self.profile("out", "--flank", 40, "--window", 300, "--draws", 2)
         for row in table("out/profile.tsv"):
@@ -192,6 +195,7 @@ class Profile(Case):
             self.assertEqual((row["difference"], row["difference_low"], row["difference_high"]), ("0.000000",) * 3)
             self.assertEqual(row["mean"], row["background_mean"])
 
+    @plain_build_only
     def test_seed(self):
         for background in ("shuffled", "random"):
             tables = []
@@ -203,6 +207,7 @@ class Profile(Case):
             for one, other in zip(tables[0], tables[2], strict=True):
                 self.assertEqual(one["mean"], other["mean"])
 
+    @plain_build_only
     def test_random_positions_are_of_the_genome(self):
         """Where every place looks the same, random ones look like the sites."""
         write_fasta("poly.fa", [("a", "C" * 4000), ("n", "N" * 4000)])
@@ -217,6 +222,7 @@ class Profile(Case):
 
     # ---- strands, threads ----
 
+    @plain_build_only
     def test_the_genome_reversed(self):
         """The same sites on the other strand of the reverse complement give the same numbers, shuffles and all."""
         write_fasta("r.fa", [(name, reverse(s)) for name, s in self.genome.items()])
@@ -230,6 +236,7 @@ class Profile(Case):
             self.profile("back", "--flank", 30, "--window", 300, "--name", "s", *more, genome="r.fa", sites="r.bed")
             self.assertEqual(table("out/profile.tsv"), table("back/profile.tsv"))
 
+    @plain_build_only
     def test_same_bytes_for_any_threads(self):
         more = ["--flank", 30, "--window", 500, "--draws", 3, "--motif", "TATA", "--locus", "chr1:100-300(-)"]
         self.profile("out", "-@", 1, *more)
@@ -239,6 +246,7 @@ class Profile(Case):
             for name in FILES:
                 self.assertEqual(Path("out", name).read_bytes(), Path("other", name).read_bytes(), name)
 
+    @plain_build_only
     def test_sets_do_not_depend_on_each_other(self):
         self.write_sites("t.bed", self.sites[5:9])
         self.profile("both", "--flank", 9, "--window", 200, "--sites", "t.bed")
@@ -292,6 +300,7 @@ class Profile(Case):
         self.assertIn('sequence "a", position 401: \'!\' is no nucleotide', result.stderr)
         self.assertFalse(Path("out").exists())
 
+    @plain_build_only
     def test_regions(self):
         self.profile("out", "--flank", 5, "-r", "chr1:1-1000", "-r", "chr2:695-700", "--background", "none")
         (row,) = table("out/summary.tsv")
@@ -301,6 +310,7 @@ class Profile(Case):
             inside += (contig == "chr1" and at < 1000) or (contig == "chr2" and at >= 694)
         self.assertEqual((int(row["sites"]), int(row["outside"])), (inside, 25 - inside))
 
+    @plain_build_only
     def test_max_sites(self):
         self.profile("out", "--flank", 5, "--max-sites", 5, "--background", "none")
         self.write_sites("five.bed", self.sites[::5])
@@ -353,6 +363,7 @@ class Profile(Case):
             texts = [t.text for t in ElementTree.parse(Path("out", name)).iter("{http://www.w3.org/2000/svg}text")]
             self.assertEqual("".join(t for t in texts if t and t in "ACGT"), letters)
 
+    @plain_build_only
     def test_marks_of_a_locus(self):
         """Of the sites that lie in it, whole or in part, each row that holds a part shows it."""
         places = [(1000, 1010, "+"), (1090, 1101, "-"), (500, 1005, "-"), (1048, 1052, "+")]
@@ -375,6 +386,7 @@ class Profile(Case):
 
     # ---- drawings and page ----
 
+    @plain_build_only
     def test_drawings_are_well_formed(self):
         hostile = os.fsdecode(b'a<b>&"\xff')
         Path(hostile).write_bytes(Path("s.bed").read_bytes())
@@ -389,6 +401,7 @@ class Profile(Case):
         page = Page(Path("out/report.html").read_text())
         self.assertNotIn("b", page.count)
 
+    @plain_build_only
     def test_report_needs_nothing_beside_itself(self):
         self.profile("out", "--flank", 5, "--motif", "TATA=TATAWAWR", "--motif", "TAW")
         text = Path("out/report.html").read_text()
@@ -430,6 +443,7 @@ class Profile(Case):
 
     # ---- a real genome ----
 
+    @plain_build_only
     def test_yeast(self):
         """The shipped model begins tokens in TATA boxes, of which the shuffled sequence knows nothing."""
         genome = SHARED / "data/genomes/S_cerevisiae.R64-1-1.fa.gz"

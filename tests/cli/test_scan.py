@@ -14,7 +14,7 @@ import zlib
 from pathlib import Path
 
 import program
-from program import TINY, Case, Matrix, dna, environment, running_isas, write_fasta
+from program import TINY, Case, Matrix, dna, environment, plain_build_only, running_isas, write_fasta
 
 LETTERS = "ACGT"
 BIGWIGS = [*LETTERS, "information", "boundary"]
@@ -183,6 +183,7 @@ class Scan(Case):
 
 
 class Values(Scan):
+    @plain_build_only
     def test_interleaved(self):
         expected = {}
         for name in self.contigs:
@@ -193,6 +194,7 @@ class Values(Scan):
         self.scan("forward", "--strands", "forward", "-r", "chr2")
         self.check("forward", self.placed("chr2", interleaved(self.letters("chr2"), both=False)))
 
+    @plain_build_only
     def test_exact(self):
         """With context on either side, as far as there is any."""
         for start, end, flank in ((0, 12, 30), (296, 303, 5), (690, 703, 0)):
@@ -204,6 +206,7 @@ class Values(Scan):
             self.check("x", expected)
             self.assertEqual({p for _, p in BigWig("x.boundary.bw").values}, set(range(start, end)))
 
+    @plain_build_only
     def test_phase_is_of_the_contig(self):
         """Bases go together by their position in the contig, wherever a window begins."""
         name, flank = "chr1", 13
@@ -226,6 +229,7 @@ class Values(Scan):
             self.scan("wt", "--mode", "wt", *options)
             self.check("wt", expected)
 
+    @plain_build_only
     def test_boundaries_are_those_of_segment(self):
         for options in ([], ["--window", 200, "--overlap", 80]):
             self.ok("segment", "-q", "-m", TINY, "-f", "g.fa", "-O", "bigwig", "-o", "s.bw", *options)
@@ -235,6 +239,7 @@ class Values(Scan):
             self.scan("only", "--tracks", "boundary", *options)
             self.assertEqual(Path("only.boundary.bw").read_bytes(), Path("s.bw").read_bytes())
 
+    @plain_build_only
     def test_whole_context(self):
         """A region with enough of it is what the whole genome says there."""
         self.scan("whole")
@@ -248,6 +253,7 @@ class Values(Scan):
 
 
 class Files(Scan):
+    @plain_build_only
     def test_same_bits(self):
         options = ["--window", 100, "--overlap", 40, "-r", "chr1:250-420", "-r", "chr2:1-30", "--flank", 40]
         for isa in running_isas():
@@ -340,6 +346,7 @@ class Files(Scan):
         self.fails(1, "absent", *scan, "-o", "absent/x")
         self.fails(1, "MiB", *scan, "-o", "x", "--max-memory", "1M")
 
+    @plain_build_only
     def test_full_disk(self):
         """No file may grow beyond 12 KiB: whichever reaches that first, none is left."""
         self.ok("segment", "-q", "-m", TINY, "-f", "g.fa", "-o", "t.bed")
@@ -348,6 +355,7 @@ class Files(Scan):
         for tracks in ("bases,snv", "snv"):
             self.fails(1, r"x\.", *options, "--mode", "wt", "--tracks", tracks, preexec_fn=limit)
 
+    @plain_build_only
     def test_memory_and_bits(self):
         write_fasta("long.fa", [("a", dna(2500))])
         self.ok("scan", "-q", "-m", TINY, "-f", "long.fa", "-o", "free", "--window", 1000)
@@ -364,6 +372,7 @@ def peer(module):
 
 
 class Peers(Scan):
+    @plain_build_only
     def test_tabix(self):
         if not shutil.which("tabix"):
             self.skipTest("no tabix here")
@@ -378,6 +387,7 @@ class Peers(Scan):
         names = subprocess.run(["tabix", "-l", "t.snv.tsv.gz"], capture_output=True, text=True, check=True)
         self.assertEqual(names.stdout.split(), ["chr1", "chr2"])
 
+    @plain_build_only
     def test_pybigwig(self):
         python = peer("pyBigWig")
         if not python:

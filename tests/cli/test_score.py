@@ -10,7 +10,20 @@ from pathlib import Path
 
 import program
 from test_shards import read_part
-from program import SHARED, TINY, TINY_WIDTH, Case, Matrix, bgzf, dna, environment, run, running_isas, write_fasta
+from program import (
+    SHARED,
+    TINY,
+    TINY_WIDTH,
+    Case,
+    Matrix,
+    bgzf,
+    dna,
+    environment,
+    plain_build_only,
+    run,
+    running_isas,
+    write_fasta,
+)
 
 LETTERS = "ACGT"
 MASKED = program.PROGRAM[:-1] + [
@@ -229,12 +242,14 @@ class Numbers(Score):
                                    lambda start, end, at: [i for i in range(start, end) if i % 8 == at % 8])
         self.compare(rows, expected)
 
+    @plain_build_only
     def test_llr_exact(self):
         rows = self.snvs(self.PLACES)
         expected = self.expect_llr(rows, lambda contig, at: centred(len(self.genome[contig]), at, 1),
                                    lambda start, end, at: [at])
         self.compare(rows, expected, "--mode", "exact")
 
+    @plain_build_only
     def test_llr_wt(self):
         """From `ldar logits` alone."""
         rows = self.snvs(self.PLACES)
@@ -274,6 +289,7 @@ class Numbers(Score):
                 self.assertAlmostEqual(numbers(info, "LDAR_DTOK")[0], dtok, delta=2e-6, msg=str(row))
                 self.assertEqual(info["LDAR_LLR"] == ".", len(row[2]) > 1 or len(row[3]) > 1)
 
+    @plain_build_only
     def test_company_changes_nothing(self):
         """A variant's numbers are its own, whatever else the file holds."""
         rows = self.snvs(self.PLACES)
@@ -283,6 +299,7 @@ class Numbers(Score):
             every = self.scored("all.vcf", "--mode", mode)
             self.assertEqual(every[::3], self.scored("some.vcf", "--mode", mode))
 
+    @plain_build_only
     def test_same_bits(self):
         rows = self.snvs([("b", 12), ("b", 340), ("b", 345), ("b", 690)])
         vcf("v.vcf", rows, self.contigs)
@@ -294,6 +311,7 @@ class Numbers(Score):
             }
             self.assertEqual(len(results), 1, isa)
 
+    @plain_build_only
     def test_memory(self):
         vcf("v.vcf", self.snvs([("a", 5)]), self.contigs)
         self.fails(1, "--max-memory: .* MiB", "score", "-m", TINY, "-f", "g.fa", "v.vcf", "-o", "o.vcf", "--max-memory",
@@ -354,6 +372,7 @@ class Notes(Score):
                 score = ["score", "-m", TINY, "-f", "g.fa", "--window", WINDOW, "--strict"]
                 self.fails(1, r"v\.vcf: record 1, ", *score, "v.vcf", "-o", "o.vcf")
 
+    @plain_build_only
     def test_genome_with_n(self):
         letters = self.genome["a"]
         letters = letters[:500] + "N" * 50 + letters[550:600] + letters[600:].lower()
@@ -363,6 +382,7 @@ class Notes(Score):
         vcf("v.vcf", rows, self.contigs)
         self.assertEqual(self.notes("v.vcf"), ["REF_N", None, None])
 
+    @plain_build_only
     def test_names_of_the_other_convention(self):
         self.write_genome([("chr1", self.genome["a"])])
         a = self.genome["a"]
@@ -371,6 +391,7 @@ class Notes(Score):
         self.assertIn('has no sequence "1"; "chr1" is taken for it', result.stderr)
         self.assertIsNotNone(numbers(records(Path("o.vcf").read_text())[0][1], "LDAR_LLR")[0])
 
+    @plain_build_only
     def test_equivalent_records(self):
         """Letters that REF and ALT share are no part of the variant."""
         a = self.genome["a"]
@@ -412,6 +433,7 @@ class Files(Score):
         self.assertRegex(made[0], r"score .*-f g\.fa.* v\.vcf; model .* sha256 [0-9a-f]{64}$")
         self.assertEqual(records(text)[0][1], records(Path("o.vcf").read_text())[0][1])
 
+    @plain_build_only
     def test_no_contig_lines(self):
         vcf("v.vcf", self.snvs([("a", 10), ("b", 10)]))
         result = self.score("v.vcf", "-o", "o.vcf.gz")
@@ -448,6 +470,7 @@ class Files(Score):
         self.fails(1, "region", "score", "-m", TINY, "-f", "g.fa", "-r", "z:1-5", "v.vcf", "-o", "o.vcf")
         self.fails(2, "exclude", "score", "-m", TINY, "-f", "g.fa", "-r", "a", "-R", "r.bed", "v.vcf")
 
+    @plain_build_only
     def test_order(self):
         vcf("v.vcf", self.snvs([("b", 10), ("a", 300), ("a", 10)]), self.contigs)
         self.assertEqual([int(row[1]) for row, _ in self.scored("v.vcf")], [11, 301, 11])
@@ -573,6 +596,7 @@ class Phased(Score):
                 delta = 2e-5 + 2e-5 * abs(llrs[i])
                 self.assertAlmostEqual(numbers(info, "LDAR_LLR")[0], llrs[i], delta=delta, msg=str(i))
 
+    @plain_build_only
     def test_alone_is_exact(self):
         a = self.genome["a"]
         rows = [("a", 101, a[100], other_letter(a[100]), ".", "GT", "0|1"),
@@ -581,6 +605,7 @@ class Phased(Score):
         self.assertEqual(self.scored("v.vcf", "--phased"), self.scored("v.vcf", "--mode", "exact"))
         self.scored("v.vcf", "--phased", "--mode", "wt")
 
+    @plain_build_only
     def test_units(self):
         """Haplotypes reach over the groups of records that are computed together."""
         a = self.genome["a"]
@@ -593,6 +618,7 @@ class Phased(Score):
         self.assertEqual(every, part)
         self.assertEqual(len(every), 8)
 
+    @plain_build_only
     def test_samples(self):
         row = self.snvs([("a", 1000)])[0]
         near = self.snvs([("a", 1010)])[0]
@@ -630,6 +656,7 @@ class Shards(Score):
         files = [path for path in [Path(name), Path(f"{name}.csi")] if path.exists()]
         return [path.read_bytes() for path in files]
 
+    @plain_build_only
     def test_merged(self):
         for name in ["one.vcf", "one.vcf.gz", "one.bcf"]:
             expected = self.one(name)
@@ -659,6 +686,7 @@ class Shards(Score):
         self.fails(1, "results of another run: its number of records", "score", "-q", "-m", TINY, "-f", "g.fa",
                    "--window", WINDOW, "v.vcf", "--resume", "-o", "o.vcf")
 
+    @plain_build_only
     def test_foretold(self):
         vcf("v.vcf", self.snvs([("a", at) for at in range(0, 2300, 50)]), self.contigs)
         text = self.score("v.vcf", "-q", "--dry-run").stdout.decode()
@@ -682,6 +710,7 @@ class Peers(Score):
         self.assertEqual((result.returncode, result.stderr), (0, ""), arguments)
         return result.stdout
 
+    @plain_build_only
     def test_bcftools(self):
         rows = self.snvs([("a", 10), ("a", 1500), ("b", 10)])
         rows[1] = rows[1][:3] + (f"{rows[1][3]},{rows[1][2]}TT,<DEL>",)
@@ -699,6 +728,7 @@ class Peers(Score):
                 self.assertEqual(found.splitlines(), expected[1:2])
             self.query("view", "-i", "INFO/LDAR_DIST > 0", output)
 
+    @plain_build_only
     def test_tabix(self):
         vcf("v.vcf", self.snvs([("a", 10), ("a", 1500), ("b", 10)]), self.contigs)
         self.score("v.vcf", "-q", "-o", "o.vcf.gz")
@@ -706,6 +736,7 @@ class Peers(Score):
         self.assertEqual(result.stderr, "")
         self.assertEqual([row[:2] for row, _ in records(result.stdout)], [["a", "1501"]])
 
+    @plain_build_only
     def test_bcf_of_bcftools(self):
         vcf("v.vcf", self.snvs([("a", 10), ("b", 10)]), self.contigs)
         self.query("view", "-Ob", "-o", "v.bcf", "v.vcf")
@@ -714,6 +745,7 @@ class Peers(Score):
 
 
 class Shipped(Case):
+    @plain_build_only
     def test_human(self):
         """Records of a real file, REF and all: every letter of it agrees with the genome."""
         genome, source = SHARED / "data/human/1kg_chr20_1Mb_z.fa.gz", SHARED / "data/human/1kg_chr20_1Mb_z.vcf.gz"

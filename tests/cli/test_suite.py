@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import program
-from program import PROGRAM, TINY, Case, environment, write_fasta
+from program import PROGRAM, TINY, Case, environment, plain_build_only, write_fasta
 
 KEYS = ["test_mcc", "test_accuracy", "test_f1_score", "test_auroc"]
 TABLES = ["results.tsv", "results.md", "report.html"]
@@ -58,6 +58,7 @@ class Suite(Case):
 
     # ---- what it leaves ----
 
+    @plain_build_only
     def test_repeats(self):
         """Tasks with a validation table: three seeds of each, in the order of the numbers in their names."""
         self.suite("gue", "gue", "run", "--epochs", 2, "--batch", 8, "--rate", 0.002, "--head-rate", 10)
@@ -97,6 +98,7 @@ class Suite(Case):
 
     # ---- shared out ----
 
+    @plain_build_only
     def test_shards(self):
         plan = ["--freeze", "--folds", 3]
         self.suite("gue", "gue", "one", *plan)
@@ -111,6 +113,7 @@ class Suite(Case):
         self.suite("gue", "gue", "other", *plan, "--tasks", "tf/0", "--shard", "1/2")
         self.fails(1, "other", "merge", "part2.1", "other", "-o", "mixed")
 
+    @plain_build_only
     def test_resumed(self):
         plan = ["--epochs", 3, "--batch", 6, "--checkpoint-every", 1, "--tasks", "tf/2", "--folds", 2]
         self.suite("gue", "gue", "whole", *plan)
