@@ -32,6 +32,7 @@ class DryRun(Case):
     def close(self, foretold, found, what):
         self.assertLess(abs(foretold - found), 0.2 * found, f"{what}: {foretold} foretold, {found} found")
 
+    @plain_build_only
     def test_what_there_is(self):
         found = self.forecast("segment", "a.fa", "--window", 1000, "--overlap", 200)
         self.assertEqual(found["records"], len(RECORDS))
@@ -79,6 +80,7 @@ class DryRun(Case):
         alone = self.forecast("scan", "-f", "g.fa", "-r", "chr1:1-600", "--flank", 0, "--mode", "exact", "-o", "x")
         self.assertEqual(alone["passes"], 600)
 
+    @plain_build_only
     def test_scan_sizes(self):
         arguments = ["-f", "g.fa", "--window", 2000, "--mode", "wt"]
         foretold = self.forecast("scan", *arguments, "-o", "x")["output"]

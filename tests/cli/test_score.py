@@ -345,6 +345,7 @@ class Notes(Score):
     EXPECTED = ["REF_MISMATCH", None, "REF_N", "SYMBOLIC", "STAR,.", "NO_ALT", "BREAKEND", "BREAKEND", "ALT_N"]
     EXPECTED += ["ALT_IS_REF", "OUTSIDE", "OUTSIDE", "OUTSIDE", "NO_CONTIG", "TOO_LONG", "TOO_LONG", ".,.,SYMBOLIC,."]
 
+    @plain_build_only
     def test_notes(self):
         vcf("v.vcf", self.rows(), self.contigs)
         for mode in ["interleaved", "exact", "wt"]:
@@ -421,6 +422,7 @@ class Files(Score):
         self.assertRegex(after[1][7], r"^DP=3;LDAR_DISTANCE=4;LDAR_LLR=[-.\d]+;LDAR_DIST=[.\d]+;LDAR_DTOK=[-.e\d]+$")
         self.assertEqual(after[2][7], "LDAR_NOTE=REF_N")
 
+    @plain_build_only
     def test_header(self):
         vcf("v.vcf", self.snvs([("a", 10)]), self.contigs)
         self.score("v.vcf", "-q", "-o", "o.vcf")
@@ -459,6 +461,7 @@ class Files(Score):
         self.assertEqual([info for _, info in back], [info for _, info in expected])
         self.assertEqual([row[:2] for row, _ in back], [row[:2] for row, _ in expected])
 
+    @plain_build_only
     def test_regions(self):
         vcf("v.vcf", self.snvs([("a", 9), ("a", 10), ("a", 300), ("b", 10)]), self.contigs)
         places = lambda *more: [(row[0], int(row[1])) for row, _ in self.scored("v.vcf", *more)]
@@ -479,6 +482,7 @@ class Files(Score):
         vcf("w.vcf", self.snvs([("a", 300), ("b", 10), ("a", 310)]), self.contigs)
         self.fails(1, "not sorted by contig", "score", "-q", "-m", TINY, "-f", "g.fa", "w.vcf", "-o", "o.bcf")
 
+    @plain_build_only
     def test_no_records(self):
         vcf("v.vcf", [], self.contigs)
         for output in ["o.vcf", "o.vcf.gz", "o.bcf"]:
@@ -531,6 +535,7 @@ class Files(Score):
         score = ["score", "-q", "-m", TINY, "-f", "g.fa"]
         self.fails(1, "lacks a line for the contig or a tag", *score, "v.vcf", "-o", "o.bcf")
 
+    @plain_build_only
     def test_crlf(self):
         rows = self.snvs([("a", 10), ("a", 20)])
         text = vcf("v.vcf", rows, self.contigs).read_text()

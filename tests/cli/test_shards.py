@@ -12,14 +12,13 @@ import zlib
 from pathlib import Path
 
 import program
-from program import PROGRAM, SEED, TINY, Case, dna, environment, write_fasta
+from program import PROGRAM, SEED, TINY, Case, dna, environment, plain_build_only, write_fasta
 
 # Records over several windows, of one base, of none, and none at the end.
 RECORDS = [("a", dna(2600)), ("e", ""), ("b", dna(7)), ("c", dna(4000) + "N" * 90), ("d", "A")]
 RECORDS += [("f", dna(999)), ("z", "")]
 WINDOW = ["--window", 700, "--overlap", 150]
 SHARDS = [3] if program.is_sanitized() else [1, 2, 3, 7]
-
 
 
 def read_part(path):
@@ -89,13 +88,16 @@ class Shards(Case):
         self.check(".npy", "embed", "a.fa", *WINDOW)
         self.check(".npy", "embed", "a.fa", *WINDOW, "--layer", "encoder", counts=[3])
 
+    @plain_build_only
     def test_embed_mean(self):
         self.check(".npy", "embed", "a.fa", *WINDOW, "--pool", "mean")
         self.check(".npy", "embed", "a.fa", *WINDOW, "--pool", "mean", "--layer", "chunks", counts=[7])
 
+    @plain_build_only
     def test_embed_chunks(self):
         self.check(".npy", "embed", "a.fa", *WINDOW, "--layer", "chunks")
 
+    @plain_build_only
     def test_logits(self):
         self.check(".npy", "logits", "a.fa", *WINDOW)
 
@@ -104,15 +106,18 @@ class Shards(Case):
         self.check(".bed", "segment", "a.fa", *WINDOW)
         self.check(".bg", "segment", "a.fa", *WINDOW, "-O", "bedgraph")
 
+    @plain_build_only
     def test_bigwig(self):
         self.check(".bw", "segment", "a.fa", *WINDOW, "-O", "bigwig")
 
+    @plain_build_only
     def test_regions(self):
         Path("r.bed").write_text("c\t100\t3000\na\t5\t6\nf\t0\t999\na\t0\t2600\n")
         self.check(".bed", "segment", "-f", "g.fa", "-R", "r.bed", *WINDOW)
         self.check(".npy", "logits", "-f", "g.fa", "-r", "c:51-4000", "-r", "b", *WINDOW, counts=[3])
         self.check(".bw", "segment", "-f", "g.fa", "-O", "bigwig", *WINDOW, counts=[2, 7])
 
+    @plain_build_only
     def test_scan(self):
         """Several files, whose names begin alike; regions that are sorted, merged and widened."""
         Path("r.bed").write_text("f\t0\t500\nc\t100\t900\nc\t700\t2000\na\t0\t600\n")
@@ -131,6 +136,7 @@ class Shards(Case):
                 for name, data in expected.items():
                     self.assertEqual(merged[name], data, (name, count))
 
+    @plain_build_only
     def test_predict(self):
         rows = [("AT" * 20, "x"), ("GC" * 20, "y")] * 6
         for name in ["t.csv", "v.csv"]:
@@ -164,6 +170,7 @@ class Shards(Case):
         self.ok("merge", "-q", "p1", "p2", "-o", "m.bw")
         self.assertEqual(self.written("m.bw"), self.written("one.bw"))
 
+    @plain_build_only
     def test_shards_compute_their_windows_alone(self):
         """About as many bases each: no shard has more than its share and a window."""
         bases = sum(len(s) for _, s in RECORDS)
@@ -190,6 +197,7 @@ class Shards(Case):
         changed = self.parts(3, "segment", "a.fa", *WINDOW, prefix="changed")
         self.fails(1, "its input's checksum is", "merge", p[0], p[1], changed[2], "-o", "m")
 
+    @plain_build_only
     def test_other_model(self):
         shutil.copy(TINY, "m.safetensors")
         arguments = ["segment", "-q", "-m", "m.safetensors", "a.fa"]
@@ -198,6 +206,7 @@ class Shards(Case):
         self.ok(*arguments, "--shard", "2/2", "-o", "p2")
         self.fails(1, "its model is", "merge", "p1", "p2", "-o", "m")
 
+    @plain_build_only
     def test_other_instruction_set(self):
         isas = program.running_isas()
         if len(isas) < 2:
@@ -260,6 +269,7 @@ class Shards(Case):
             self.fails(2, f"{option[0]}.*-o FILE", "segment", "-m", TINY, "a.fa", *option)
             self.fails(2, f"{option[0]}.*-o FILE", "segment", "-m", TINY, "a.fa", *option, "-o", "-")
 
+    @plain_build_only
     def test_failing_shard(self):
         """Bad input found on the way leaves no part, and a shard of which nothing was computed nothing at all."""
         Path("bad.fa").write_text(">a\n" + dna(3000) + "\n>b\n" + dna(20) + "!\n")
@@ -325,6 +335,7 @@ class Resume(Case):
         self.assertNotEqual(process.returncode, 0, "ended before it could be killed")
         return words, part
 
+    @plain_build_only
     def test_goes_on(self):
         """What was computed is not computed again."""
         words, part = self.kept()
@@ -345,6 +356,7 @@ class Resume(Case):
         part.write_text("something else\n")
         self.fails(1, "out.bed.part: is no file of results", *words, "-o", "out.bed")
 
+    @plain_build_only
     def test_two_at_once(self):
         words = ["segment", "-m", TINY, "-q", "-@", 1, "a.fa", "--window", 64, "--overlap", 32, "--resume"]
         process = subprocess.Popen(PROGRAM + [str(w) for w in [*words, "-o", "out.bed"]], env=environment())
@@ -358,6 +370,7 @@ class Resume(Case):
         self.assertEqual(result.returncode, 1)
         self.assertIn("another process is writing it", result.stderr)
 
+    @plain_build_only
     def test_complete_part(self):
         words = ["segment", "-m", TINY, "a.fa", "--shard", "1/2", "--resume", "-o", "p"]
         self.ok(*words)
