@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agenda.h"
 #include "commands.h"
 #include "evaluate.h"
 #include "message.h"
+#include "suite_plan.h"
 
 #include <string.h>
 
@@ -106,7 +106,7 @@ static const struct option folds_option = {
     .kind = OPTION_COUNT,
     .argument = "K",
     .place = offsetof(struct evaluate, folds),
-    .max = AGENDA_FOLDS_MAX,
+    .max = SUITE_FOLDS_MAX,
     .help = "The first K of the ten published folds (default: all ten); of a task with a table dev, K repeats whose "
             "seeds count up from --seed (default: 3, and of a frozen model, which has no use for them, 1).",
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "commands.h"
 #include "interrupt.h"
-#include "lesson.h"
+#include "lesson_tables.h"
 #include "message.h"
 #include "report.h"
 
@@ -30,83 +30,9 @@ static enum exit_status check_new(const struct finetune *settings)
     return lesson_check(&settings->lesson);
 }
 
-/* ---- the tables ---- */
+/* ---- the command ---- */
 
-struct tables {
-    reference *genome;
-    struct table train, valid, test;
-    size_t *train_rows, *valid_rows, *test_rows;
-};
-
-/* A table whose classes are those of the training table, or, `like` NULL, the training table itself. */
-static enum ldar_status read_table(const struct finetune *settings, const struct tables *tables, const char *path,
-                                   const struct table *like, struct table *table, struct ldar_error *error)
-{
-    const struct table_options options = {
-        .kind = settings->values ? TABLE_VALUES : TABLE_CLASSES,
-        .classes = like ? (const char *const *)like->classes : NULL,
-        .class_count = like ? like->class_count : 0,
-        .reference = tables->genome,
-        .warnings = &said_warnings,
-    };
-    const enum ldar_status status = table_read(path, &options, table, error);
-    return status == LDAR_OK ? lesson_check_lengths(&settings->lesson, path, table, error) : status;
-}
-
-static void free_tables(struct tables *tables)
-{
-    table_free(&tables->train);
-    table_free(&tables->valid);
-    table_free(&tables->test);
-    free(tables->train_rows);
-    free(tables->valid_rows);
-    free(tables->test_rows);
-    reference_close(tables->genome);
-}
-
-static enum ldar_status open_tables(const struct finetune *settings, struct tables *tables, struct ldar_error *error)
-{
-    const struct {
-        const char *path;
-        struct table *table;
-    } others[] = {{settings->valid, &tables->valid}, {settings->test, &tables->test}};
-    const char *genome = settings->lesson.input.genome;
-    enum ldar_status status = LDAR_OK;
-    *tables = (struct tables){0};
-    if (genome) {
-        interrupt_watch(genome);
-        status = reference_open(genome, &said_warnings, &tables->genome, error);
-    }
-    if (status == LDAR_OK)
-        status = read_table(settings, tables, settings->train, NULL, &tables->train, error);
-    for (size_t i = 0; i < sizeof others / sizeof *others && status == LDAR_OK; i++)
-        if (others[i].path)
-            status = read_table(settings, tables, others[i].path, &tables->train, others[i].table, error);
-    if (status != LDAR_OK)
-        free_tables(tables);
-    return status;
-}
-
-static enum ldar_status no_memory(struct ldar_error *error)
-{
-    return fail(error, LDAR_ERROR_MEMORY, "no memory for the list of examples");
-}
-
-static enum ldar_status share_out(const struct finetune *settings, struct tables *tables, struct lesson *lesson,
-                                  struct ldar_error *error)
-{
-    if (settings->test && !examples_all(&tables->test, &lesson->test.examples, &tables->test_rows))
-        return no_memory(error);
-    if (!settings->valid) /* the first of the ten published folds validates */
-        return examples_fold(&tables->train, settings->train, 0, &lesson->train.examples, &tables->train_rows,
-                             &lesson->valid.examples, &tables->valid_rows, error);
-    return examples_all(&tables->train, &lesson->train.examples, &tables->train_rows)
-                   && examples_all(&tables->valid, &lesson->valid.examples, &tables->valid_rows)
-               ? LDAR_OK
-               : no_memory(error);
-}
-
-static void say_tables(const struct finetune *settings, const struct tables *tables, const struct lesson *lesson)
+static void say_tables(const struct finetune *settings, const struct lesson_tables *tables, const struct lesson *lesson)
 {
     const struct table *train = &tables->train;
     say_note(
@@ -120,68 +46,12 @@ static void say_tables(const struct finetune *settings, const struct tables *tab
         say_note("%zu letters are N to the model", unknown);
 }
 
-/* ---- a frozen model's embeddings ---- */
-
-struct embeddings {
-    float *train, *valid, *test;
-};
-
-static enum ldar_status embed(const struct finetune *settings, const struct tables *tables, struct lesson *lesson,
-                              struct embeddings *embeddings, struct ldar_error *error)
-{
-    const struct {
-        const struct table *table;
-        float **means;
-    } parts[] = {
-        {&tables->train, &embeddings->train}, {&tables->valid, &embeddings->valid}, {&tables->test, &embeddings->test}};
-    enum ldar_status status = LDAR_OK;
-    *embeddings = (struct embeddings){NULL, NULL, NULL};
-    for (size_t i = 0; i < sizeof parts / sizeof *parts && status == LDAR_OK; i++)
-        if (parts[i].table->count > 0)
-            status = lesson_means(&settings->lesson, lesson->model, parts[i].table, parts[i].means, error);
-    lesson->train.means = embeddings->train;
-    lesson->valid.means = settings->valid ? embeddings->valid : embeddings->train;
-    lesson->test.means = embeddings->test;
-    return status;
-}
-
-static void free_embeddings(struct embeddings *embeddings)
-{
-    free(embeddings->train);
-    free(embeddings->valid);
-    free(embeddings->test);
-}
-
-/* ---- the command ---- */
-
 static enum ldar_status write_report(const struct finetune *settings, const struct run *run, struct ldar_error *error)
 {
     char log[RUN_PATH], page[RUN_PATH];
     const char *name = strrchr(run->folder, '/');
     return report_write(REPORT_FINETUNING, run_path(run, "log.jsonl", log), run_path(run, "report.html", page),
                         name && name[1] ? name + 1 : run->folder, settings->lesson.input.common.command_line, 0, error);
-}
-
-static enum ldar_status teach(const struct finetune *settings, struct tables *tables, struct lesson *lesson,
-                              struct ldar_error *error)
-{
-    const struct lesson_settings *own = &settings->lesson;
-    struct embeddings embeddings = {NULL, NULL, NULL};
-    char **names = settings->values ? (char *[]){"value"} : tables->train.classes;
-    lesson->settings = own;
-    lesson->rate = own->plan.rate;
-    lesson->seed = own->input.common.seed;
-    lesson->kind = settings->values ? LDAR_HEAD_VALUE : LDAR_HEAD_CLASSES;
-    lesson->names = (const char *const *)names;
-    lesson->outputs = settings->values ? 1 : tables->train.class_count;
-    lesson->more = "";
-    enum ldar_status status = own->freeze ? embed(settings, tables, lesson, &embeddings, error) : LDAR_OK;
-    if (status == LDAR_OK)
-        status = lesson_give(lesson, error);
-    free_embeddings(&embeddings);
-    if (status == LDAR_OK)
-        status = write_report(settings, lesson->run, error);
-    return status;
 }
 
 static enum exit_status end(struct lesson *lesson, enum ldar_status status, int new, const struct ldar_error *error)
@@ -200,41 +70,62 @@ static enum exit_status end(struct lesson *lesson, enum ldar_status status, int 
     return EXIT_DONE;
 }
 
+/* What a lesson needs; the model is the caller's to destroy, whatever comes of it. */
+static enum ldar_status open_all(const struct finetune *settings, ldar_model **model, struct lesson_tables *tables,
+                                 struct ldar_error *error)
+{
+    const struct input *input = &settings->lesson.input;
+    reference *genome = NULL;
+    enum ldar_status status = ldar_model_load(input->common.model, model, error);
+    if (status == LDAR_OK && input->common.model_ships)
+        say_note("the model that ships: %s", input->common.model);
+    if (status == LDAR_OK && input->genome) {
+        interrupt_watch(input->genome);
+        status = reference_open(input->genome, &said_warnings, &genome, error);
+    }
+    if (status == LDAR_OK)
+        status = lesson_tables_read(tables, &settings->lesson, settings->values ? TABLE_VALUES : TABLE_CLASSES, genome,
+                                    settings->train, settings->valid, settings->test, error);
+    reference_close(genome);
+    if (status == LDAR_OK && settings->lesson.freeze)
+        status = lesson_tables_embed(tables, &settings->lesson, *model, error);
+    return status;
+}
+
 /* `run` NULL: a new one. The folder comes last: what cannot begin leaves none. */
 static enum exit_status go(struct finetune *settings, struct run *run)
 {
+    const struct common *common = &settings->lesson.input.common;
     struct run new = {0};
-    struct lesson lesson = {.run = run ? run : &new, .begun = run != NULL};
-    struct tables tables;
+    struct lesson lesson = {.settings = &settings->lesson,
+                            .rate = settings->lesson.plan.rate,
+                            .seed = common->seed,
+                            .run = run ? run : &new,
+                            .begun = run != NULL,
+                            .more = ""};
+    struct lesson_tables tables = {0};
     struct ldar_error error;
     ldar_model *model = NULL;
-    const struct common *common = &settings->lesson.input.common;
     enum ldar_status status = run ? LDAR_OK : run_check_new(common->output, &error);
     if (status == LDAR_OK)
-        status = ldar_model_load(common->model, &model, &error);
-    if (status != LDAR_OK)
-        return failed(&error);
-    if (common->model_ships)
-        say_note("the model that ships: %s", common->model);
-    status = open_tables(settings, &tables, &error);
-    if (status != LDAR_OK) {
-        ldar_model_destroy(model);
-        return failed(&error);
-    }
+        status = open_all(settings, &model, &tables, &error);
     lesson.model = model;
-    status = share_out(settings, &tables, &lesson, &error);
+    if (status == LDAR_OK)
+        status = lesson_tables_cut(&tables, 0, &lesson, &error);
     if (status == LDAR_OK)
         say_tables(settings, &tables, &lesson);
     if (status == LDAR_OK && !run)
         status = run_create(common->output, common, &new, &error);
     const int made = status == LDAR_OK && !run;
-    if (status == LDAR_OK) {
+    if (status == LDAR_OK && !settings->lesson.freeze) /* a frozen model's lesson has nothing to save */
         interrupt_hold();
-        status = teach(settings, &tables, &lesson, &error);
-    }
+    if (status == LDAR_OK)
+        status = lesson_give(&lesson, &error);
+    if (status == LDAR_OK)
+        status = write_report(settings, lesson.run, &error);
     const enum exit_status outcome = end(&lesson, status, made, &error);
     run_close(lesson.run);
-    free_tables(&tables);
+    lesson_tables_free(&tables);
     ldar_model_destroy(model);
     if (outcome == EXIT_DONE && lesson.stopped)
         interrupt_end(lesson.stopped);
@@ -313,15 +204,6 @@ static const struct option values_option = {
     .help = "Labels are numbers to be guessed, not classes.",
 };
 
-static const struct option output_option = {
-    .name = "output",
-    .letter = 'o',
-    .kind = OPTION_TEXT,
-    .argument = "RUN",
-    .place = offsetof(struct common, output),
-    .help = "The folder of the run, which must not be there yet, or be empty.",
-};
-
 static const struct option resume_option = {
     .name = "resume",
     .kind = OPTION_TEXT,
@@ -343,7 +225,7 @@ static const struct option *const options[] = {&option_model,
                                                &train_option,
                                                &valid_option,
                                                &test_option,
-                                               &output_option,
+                                               &option_run,
                                                &resume_option,
                                                &values_option,
                                                &option_lesson_window,

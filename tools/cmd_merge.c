@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agenda.h"
 #include "commands.h"
 #include "message.h"
 #include "results.h"
+#include "suite_plan.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -78,8 +78,8 @@ static enum exit_status run(void *settings)
             return EXIT_USAGE;
         }
     if (is_folder(common->files[0]))
-        return agenda_merge(common->files, common->file_count, common->output, &error) == LDAR_OK ? EXIT_DONE
-                                                                                                  : failed(&error);
+        return suite_plan_merge(common->files, common->file_count, common->output, &error) == LDAR_OK ? EXIT_DONE
+                                                                                                      : failed(&error);
     if (replay_open(common->files, common->file_count, &replay, &error) != LDAR_OK)
         return failed(&error);
     const enum exit_status status = merge(replay, common);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "commands.h"
-#include "marginals.h"
 #include "message.h"
 #include "metrics.h"
 #include "pipeline.h"
 
 #include "formats/number.h"
 #include "formats/output.h"
+#include "formats/strands.h"
 
 #include <math.h>
 #include <stdlib.h>

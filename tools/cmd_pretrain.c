@@ -306,15 +306,6 @@ static enum exit_status run(void *place)
 
 /* ---- options ---- */
 
-static const struct option output_option = {
-    .name = "output",
-    .letter = 'o',
-    .kind = OPTION_TEXT,
-    .argument = "RUN",
-    .place = offsetof(struct common, output),
-    .help = "The folder of the run, which must not be there yet, or be empty.",
-};
-
 static const struct option resume_option = {
     .name = "resume",
     .kind = OPTION_TEXT,
@@ -521,7 +512,7 @@ static const struct option max_memory_option = {
 static const struct option *const options[] = {&preset_option,
                                                &config_option,
                                                &model_option,
-                                               &output_option,
+                                               &option_run,
                                                &resume_option,
                                                &windows_option,
                                                &held_out_option,

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agenda.h"
 #include "evaluate.h"
 #include "forecast.h"
 #include "interrupt.h"
+#include "lesson_tables.h"
 #include "message.h"
 #include "published.h"
 #include "results.h"
 #include "shipped.h"
+#include "suite_plan.h"
 
 #include "formats/number.h"
 #include "formats/tasks.h"
@@ -25,117 +26,44 @@ struct course {
     struct run *run;
     reference *genome; /* NULL: no tables of intervals */
     struct tasks tasks;
-    struct agenda agenda;
+    struct suite_plan plan;
     published *published;
     int stopped; /* by this signal */
     /* Of the task at work; SIZE_MAX: none. */
     size_t task;
-    struct table train, valid, test;
-    float *train_means, *valid_means, *test_means; /* of a frozen model */
-    size_t *train_rows, *valid_rows, *test_rows;
+    struct lesson_tables tables;
 };
 
 /* ---- a task ---- */
 
-static void leave_task(struct course *course)
-{
-    void *const own[] = {course->train_means, course->valid_means, course->test_means,
-                         course->train_rows,  course->valid_rows,  course->test_rows};
-    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
-        free(own[i]);
-    course->train_means = course->valid_means = course->test_means = NULL;
-    course->train_rows = course->valid_rows = course->test_rows = NULL;
-    table_free(&course->train);
-    table_free(&course->valid);
-    table_free(&course->test);
-    course->task = SIZE_MAX;
-}
-
-static enum ldar_status read_table(struct course *course, const char *path, struct table *table,
-                                   struct ldar_error *error)
-{
-    const struct table *like = table == &course->train ? NULL : &course->train;
-    const struct table_options options = {
-        .kind = TABLE_CLASSES,
-        .classes = like ? (const char *const *)like->classes : NULL,
-        .class_count = like ? like->class_count : 0,
-        .reference = course->genome,
-        .warnings = &said_warnings,
-    };
-    const struct lesson_settings *settings = &course->settings->lesson;
-    enum ldar_status status = table_read(path, &options, table, error);
-    if (status == LDAR_OK)
-        status = lesson_check_lengths(settings, path, table, error);
-    return status;
-}
-
-static enum ldar_status embed_tables(struct course *course, struct ldar_error *error)
-{
-    const struct {
-        const struct table *table;
-        float **means;
-    } parts[] = {{&course->train, &course->train_means},
-                 {&course->valid, &course->valid_means},
-                 {&course->test, &course->test_means}};
-    enum ldar_status status = LDAR_OK;
-    for (size_t i = 0; i < sizeof parts / sizeof *parts && status == LDAR_OK; i++)
-        if (parts[i].table->count > 0)
-            status = lesson_means(&course->settings->lesson, course->model, parts[i].table, parts[i].means, error);
-    return status;
-}
-
 static enum ldar_status enter_task(struct course *course, size_t task, struct ldar_error *error)
 {
-    const struct common *common = &course->settings->lesson.input.common;
+    const struct lesson_settings *settings = &course->settings->lesson;
     const struct task *files = &course->tasks.task[task];
+    struct lesson_tables *tables = &course->tables;
     if (course->task == task)
         return LDAR_OK;
-    leave_task(course);
-    enum ldar_status status = read_table(course, files->train, &course->train, error);
-    if (status == LDAR_OK && files->valid)
-        status = read_table(course, files->valid, &course->valid, error);
-    if (status == LDAR_OK)
-        status = read_table(course, files->test, &course->test, error);
-    if (status == LDAR_OK && course->settings->lesson.freeze && !common->dry_run)
-        status = embed_tables(course, error);
+    lesson_tables_free(tables);
+    course->task = SIZE_MAX;
+    enum ldar_status status = lesson_tables_read(tables, settings, TABLE_CLASSES, course->genome, files->train,
+                                                 files->valid, files->test, error);
+    if (status == LDAR_OK && settings->freeze && !settings->input.common.dry_run)
+        status = lesson_tables_embed(tables, settings, course->model, error);
     if (status == LDAR_OK) {
         course->task = task;
         say_note("%s: %zu examples to learn from, %zu for the test, %zu classes", files->name,
-                 course->train.count + course->valid.count, course->test.count, course->train.class_count);
+                 tables->train.count + tables->valid.count, tables->test.count, tables->train.class_count);
     }
     return status;
 }
 
 /* ---- a unit ---- */
 
-static enum ldar_status no_memory(struct ldar_error *error)
-{
-    return fail(error, LDAR_ERROR_MEMORY, "no memory for the list of examples");
-}
-
-/* The rows that train, validate and test in a fold. */
-static enum ldar_status share_out(struct course *course, size_t fold, struct lesson *lesson, struct ldar_error *error)
-{
-    free(course->train_rows);
-    free(course->valid_rows);
-    free(course->test_rows);
-    course->train_rows = course->valid_rows = NULL;
-    if (!examples_all(&course->test, &lesson->test.examples, &course->test_rows))
-        return no_memory(error);
-    if (course->valid.count == 0)
-        return examples_fold(&course->train, course->tasks.task[course->task].train, fold, &lesson->train.examples,
-                             &course->train_rows, &lesson->valid.examples, &course->valid_rows, error);
-    return examples_all(&course->train, &lesson->train.examples, &course->train_rows)
-                   && examples_all(&course->valid, &lesson->valid.examples, &course->valid_rows)
-               ? LDAR_OK
-               : no_memory(error);
-}
-
 /* The published rate of the task, unless the command line has one. */
 static double rate_of(const struct course *course)
 {
     const struct lesson_settings *settings = &course->settings->lesson;
-    const struct published_suite *suite = published_suite(course->published, course->agenda.name);
+    const struct published_suite *suite = published_suite(course->published, course->plan.name);
     const struct published_task *task = suite ? published_task(suite, course->tasks.task[course->task].name) : NULL;
     return task && task->rate > 0 && !option_given(&settings->input.common, "rate") ? task->rate : settings->plan.rate;
 }
@@ -163,25 +91,19 @@ static enum ldar_status plan_unit(struct course *course, size_t fold, struct les
     *lesson = (struct lesson){
         .settings = &settings->lesson,
         .rate = rate_of(course),
-        .seed = settings->lesson.input.common.seed + (course->valid.count > 0 ? fold : 0),
+        .seed = settings->lesson.input.common.seed + (course->tables.valid.count > 0 ? fold : 0),
         .model = course->model,
-        .kind = LDAR_HEAD_CLASSES,
-        .names = (const char *const *)course->train.classes,
-        .outputs = course->train.class_count,
-        .train.means = course->train_means,
-        .valid.means = course->valid.count > 0 ? course->valid_means : course->train_means,
-        .test.means = course->test_means,
         .begun = 1,
         .more = more,
     };
     describe(course, lesson, fold, more);
-    return share_out(course, fold, lesson, error);
+    return lesson_tables_cut(&course->tables, fold, lesson, error);
 }
 
 static enum ldar_status give_unit(struct course *course, size_t unit, struct run *run, struct ldar_error *error)
 {
     size_t fold;
-    const size_t task = agenda_task_of(&course->agenda, unit, &fold);
+    const size_t task = suite_plan_task_of(&course->plan, unit, &fold);
     enum ldar_status status = enter_task(course, task, error);
     if (status != LDAR_OK)
         return status;
@@ -198,9 +120,9 @@ static enum ldar_status give_unit(struct course *course, size_t unit, struct run
 /* The unit's folder keeps its log and its result, and the model where that is wished. */
 static enum ldar_status do_unit(struct course *course, size_t unit, struct ldar_error *error)
 {
-    char name[AGENDA_PATH];
+    char name[SUITE_PATH];
     struct run run;
-    agenda_unit_name(&course->agenda, unit, name);
+    suite_plan_unit_name(&course->plan, unit, name);
     enum ldar_status status = run_open_part(course->run, name, &run, error);
     if (status != LDAR_OK)
         return status;
@@ -216,11 +138,10 @@ static enum ldar_status do_unit(struct course *course, size_t unit, struct ldar_
 static enum ldar_status do_units(struct course *course, struct ldar_error *error)
 {
     const struct shard shard = shard_of(&course->settings->lesson.input.common);
-    const uint64_t end = shard_border(course->agenda.units, (struct shard){shard.index + 1, shard.count});
+    const uint64_t end = shard_border(course->plan.units, (struct shard){shard.index + 1, shard.count});
     enum ldar_status status = LDAR_OK;
-    char path[AGENDA_PATH];
-    for (uint64_t unit = shard_border(course->agenda.units, shard); unit < end && status == LDAR_OK; unit++) {
-        if (agenda_done(&course->agenda, course->run->folder, (size_t)unit, path))
+    for (uint64_t unit = shard_border(course->plan.units, shard); unit < end && status == LDAR_OK; unit++) {
+        if (suite_plan_done(&course->plan, course->run->folder, (size_t)unit))
             continue;
         course->stopped = interrupt_noted();
         if (course->stopped)
@@ -229,7 +150,6 @@ static enum ldar_status do_units(struct course *course, struct ldar_error *error
         if (course->stopped)
             return status;
     }
-    leave_task(course);
     return status;
 }
 
@@ -245,7 +165,7 @@ static enum ldar_status forecast_unit(struct course *course, size_t unit, struct
     char more[256];
     struct lesson lesson;
     size_t fold;
-    enum ldar_status status = enter_task(course, agenda_task_of(&course->agenda, unit, &fold), error);
+    enum ldar_status status = enter_task(course, suite_plan_task_of(&course->plan, unit, &fold), error);
     if (status == LDAR_OK)
         status = plan_unit(course, fold, &lesson, more, error);
     const int new_task = before != course->task;
@@ -256,11 +176,11 @@ static enum ldar_status forecast_unit(struct course *course, size_t unit, struct
     const double train = (double)examples_nucleotides(&lesson.train.examples);
     const double valid = (double)examples_nucleotides(&lesson.valid.examples);
     const double test = (double)examples_nucleotides(&lesson.test.examples);
-    const double all = train + (course->valid.count > 0 ? valid : 0) + test;
+    const double all = train + (course->tables.valid.count > 0 ? valid : 0) + test;
     const double epochs = settings->freeze ? 0 : (double)settings->plan.epochs;
     const double scored = strands * (epochs * valid + test + (settings->freeze && new_task ? all : 0));
     const double trained = epochs * train;
-    const size_t length = course->train.offsets[course->train.count] / course->train.count;
+    const size_t length = course->tables.train.offsets[course->tables.train.count] / course->tables.train.count;
     const struct ldar_config *config = ldar_model_config(course->model);
     forecast->records += lesson.train.examples.count + lesson.valid.examples.count + lesson.test.examples.count;
     forecast->bases += (uint64_t)(train + valid + test);
@@ -275,11 +195,11 @@ static enum ldar_status forecast_unit(struct course *course, size_t unit, struct
 static enum ldar_status forecast_suite(struct course *course, struct ldar_error *error)
 {
     const struct shard shard = shard_of(&course->settings->lesson.input.common);
-    const uint64_t end = shard_border(course->agenda.units, (struct shard){shard.index + 1, shard.count});
+    const uint64_t end = shard_border(course->plan.units, (struct shard){shard.index + 1, shard.count});
     struct forecast forecast = {.output = -1};
     struct lesson_pace pace;
     enum ldar_status status = LDAR_OK;
-    for (uint64_t unit = shard_border(course->agenda.units, shard); unit < end && status == LDAR_OK; unit++)
+    for (uint64_t unit = shard_border(course->plan.units, shard); unit < end && status == LDAR_OK; unit++)
         status = forecast_unit(course, (size_t)unit, &pace, &forecast, error);
     if (status != LDAR_OK)
         return status;
@@ -300,8 +220,8 @@ static enum ldar_status find_tasks(struct course *course, struct ldar_error *err
         status = tasks_choose(&course->tasks, settings->data, settings->tasks.item, settings->tasks.count, error);
     choice_word(SUITE_NAMES, (size_t)settings->suite, name, sizeof name);
     if (status == LDAR_OK)
-        status = agenda_plan(name, &course->tasks, (size_t)settings->folds,
-                             settings->lesson.freeze ? 1 : TRAINED_REPEATS, &course->agenda, error);
+        status = suite_plan_make(name, &course->tasks, (size_t)settings->folds,
+                                 settings->lesson.freeze ? 1 : TRAINED_REPEATS, &course->plan, error);
     return status;
 }
 
@@ -337,8 +257,8 @@ static enum ldar_status open_course(struct course *course, ldar_model **model, s
 
 static void close_course(struct course *course)
 {
-    leave_task(course);
-    agenda_free(&course->agenda);
+    lesson_tables_free(&course->tables);
+    suite_plan_free(&course->plan);
     tasks_free(&course->tasks);
     published_free(course->published);
     reference_close(course->genome);
@@ -348,24 +268,24 @@ static void close_course(struct course *course)
 static enum ldar_status open_run(const struct course *course, struct run *run, struct ldar_error *error)
 {
     const struct common *common = &course->settings->lesson.input.common;
-    struct agenda listed;
+    struct suite_plan listed;
     if (!common->resume || !run_is_begun(common->output)) {
         enum ldar_status status = run_check_new(common->output, error);
         if (status == LDAR_OK)
             status = run_create(common->output, common, run, error);
-        return status == LDAR_OK ? agenda_save(&course->agenda, run->folder, error) : status;
+        return status == LDAR_OK ? suite_plan_save(&course->plan, run->folder, error) : status;
     }
     enum ldar_status status = run_open(common->output, 1, run, error);
     if (status == LDAR_OK)
         status = run_check_same(run, common, error);
     if (status == LDAR_OK)
-        status = agenda_load(run->folder, &listed, error);
+        status = suite_plan_load(run->folder, &listed, error);
     if (status != LDAR_OK)
         return status;
-    if (!agenda_equal(&listed, &course->agenda))
+    if (!suite_plan_equal(&listed, &course->plan))
         status = fail(error, LDAR_ERROR_ARGUMENT, "%s was begun with other tasks: %s has changed since", run->folder,
                       course->settings->data);
-    agenda_free(&listed);
+    suite_plan_free(&listed);
     return status;
 }
 
@@ -381,7 +301,7 @@ static enum ldar_status finish(const struct course *course, struct ldar_error *e
         say_note("%s holds shard %s; ldar merge brings the folders of all together", folder, common->shard);
         return LDAR_OK;
     }
-    const enum ldar_status status = agenda_report(&course->agenda, folder, error);
+    const enum ldar_status status = suite_plan_report(&course->plan, folder, error);
     if (status == LDAR_OK)
         say_note("wrote %s/results.tsv, results.md and report.html", folder);
     return status;
@@ -418,10 +338,10 @@ enum exit_status evaluate_suite(const struct evaluate *settings)
         status = forecast_suite(&course, &error);
     if (status == LDAR_OK && !dry)
         status = open_run(&course, &run, &error);
-    if (status == LDAR_OK && !dry) {
+    if (status == LDAR_OK && !dry && !settings->lesson.freeze) /* a frozen model's fold has nothing to save */
         interrupt_hold();
+    if (status == LDAR_OK && !dry)
         status = do_units(&course, &error);
-    }
     if (status == LDAR_OK && !dry)
         status = finish(&course, &error);
     close_course(&course);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "examples.h"
 #include "folds.h"
-#include "marginals.h"
 
 #include "formats/failure.h"
+#include "formats/strands.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -43,8 +43,7 @@ const struct option option_lesson_freeze = {
     .kind = OPTION_FLAG,
     .place = LESSON(freeze),
     .help = "Leave the model as it is: its embeddings are computed once, and the head alone is found, by multinomial "
-            "logistic regression (of values: ridge regression) with the strength of the penalty that validates best. "
-            "Takes the time of a few epochs' forward passes.",
+            "logistic regression (of values: ridge regression) with the strength of the penalty that validates best.",
 };
 
 const struct option option_lesson_last = {

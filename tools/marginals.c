@@ -2,6 +2,7 @@
 #include "marginals.h"
 
 #include "formats/failure.h"
+#include "formats/strands.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -147,19 +148,6 @@ static enum ldar_status reserve_pass(marginals *marginals, struct ldar_error *er
     marginals->offsets = offsets;
     marginals->pass_room = room;
     return LDAR_OK;
-}
-
-/* ---- strands ---- */
-
-static uint8_t complement(uint8_t id)
-{
-    return id <= LDAR_T ? (uint8_t)(LDAR_T - id) : id;
-}
-
-void reverse_complement(const uint8_t *from, size_t count, uint8_t *to)
-{
-    for (size_t i = 0; i < count; i++)
-        to[count - 1 - i] = complement(from[i]);
 }
 
 /* ---- results ---- */

@@ -87,7 +87,4 @@ LDAR_MUST_USE enum ldar_status marginals_of_sites(marginals *marginals, const st
                                                   const struct marginal_site *sites, size_t count, int both_strands,
                                                   float *log_p, struct ldar_error *error);
 
-/* to[0..count) becomes the reverse complement of from[0..count); N, [MASK] and [PAD] stay what they are. */
-void reverse_complement(const uint8_t *from, size_t count, uint8_t *to);
-
 #endif

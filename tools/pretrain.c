@@ -3,7 +3,6 @@
 #include "interrupt.h"
 #include "message.h"
 #include "report.h"
-#include "trainer_state.h"
 
 #include "formats/number.h"
 
@@ -12,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SKIPPED_MOST = 8, COLLAPSED_STEPS = 200, STATE_TEXT = 512 };
+enum { COLLAPSED_STEPS = 200, STATE_TEXT = 512 };
 
 static const double compression_least = 1.05, compression_most = 50;
 static const double checkpoint_seconds = 600; /* what a crash may cost where nobody said otherwise */
@@ -178,25 +177,12 @@ static enum ldar_status log_step(struct pretraining *training, const struct sums
                    json_number(step->gradient_norm).text, skipped, json_number(sums->positions / seconds).text);
 }
 
-/* A step whose gradient is not finite has left the weights alone; many in a row are the end. */
 static enum ldar_status guard_step(struct pretraining *training, const struct ldar_step *step, struct ldar_error *error)
 {
     struct pretrain_state *state = &training->state;
-    const char *tensor = step->tensor ? step->tensor : "the loss";
-    state->skipped_in_a_row = step->skipped ? state->skipped_in_a_row + 1 : 0;
-    if (!step->skipped)
-        return LDAR_OK;
-    state->skipped++;
-    say_warning("step %" PRIu64 " is skipped: the gradient of %s is not finite (%" PRIu64 " skipped so far)",
-                state->step, tensor, state->skipped);
-    if (state->skipped_in_a_row < SKIPPED_MOST)
-        return LDAR_OK;
-    training->agreed = 1;
-    return fail(error, LDAR_ERROR_ARGUMENT,
-                "step %" PRIu64
-                ": the gradient of %s is not finite, as in the %d steps before: a lower --rate may help; "
-                "%s/checkpoints holds the last good state",
-                state->step, tensor, SKIPPED_MOST - 1, training->run->folder);
+    const enum ldar_status status = skips_note(&state->skips, state->step, step, training->run->folder, error);
+    training->agreed = status != LDAR_OK;
+    return status;
 }
 
 static void guard_compression(struct pretraining *training, double value)
@@ -308,7 +294,7 @@ static void format_state(const struct pretraining *training, char text[STATE_TEX
              "{\"step\": %" PRIu64 ", \"updates\": %" PRIu64 ", \"skipped\": %" PRIu64
              ", \"skipped_in_a_row\": %" PRIu64 ", \"collapsed\": %" PRIu64 ", \"validated\": %" PRIu64
              ", \"data\": \"%s\", \"isa\": \"%s\"}",
-             state->step, ldar_trainer_steps(training->trainer), state->skipped, state->skipped_in_a_row,
+             state->step, ldar_trainer_steps(training->trainer), state->skips.all, state->skips.in_a_row,
              state->collapsed, state->validated, trainer_state_hash(corpus_summary(training->corpus).hash).text,
              ldar_isa_name(ldar_trainer_isa(training->trainer)));
 }
@@ -352,8 +338,8 @@ enum ldar_status pretrain_restore(struct pretraining *training, struct ldar_erro
     training->state = (struct pretrain_state){
         .step = found.step,
         .updates = trainer_state_count(found.state, "updates"),
-        .skipped = trainer_state_count(found.state, "skipped"),
-        .skipped_in_a_row = trainer_state_count(found.state, "skipped_in_a_row"),
+        .skips.all = trainer_state_count(found.state, "skipped"),
+        .skips.in_a_row = trainer_state_count(found.state, "skipped_in_a_row"),
         .collapsed = trainer_state_count(found.state, "collapsed"),
         .validated = trainer_state_count(found.state, "validated"),
     };

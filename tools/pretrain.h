@@ -5,6 +5,7 @@
 #include "ranks.h"
 #include "run.h"
 #include "session.h"
+#include "trainer_state.h"
 
 #include "formats/corpus.h"
 
@@ -30,7 +31,7 @@ struct pretrain {
 struct pretrain_state {
     uint64_t step;    /* done */
     uint64_t updates; /* of them, those that moved the weights */
-    uint64_t skipped, skipped_in_a_row;
+    struct skips skips;
     uint64_t collapsed; /* steps in a row whose compression is out of all reason */
     uint64_t validated; /* the last step that was validated */
 };

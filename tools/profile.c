@@ -4,6 +4,7 @@
 
 #include "formats/shuffle.h"
 #include "formats/source_class.h"
+#include "formats/strands.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -92,15 +93,6 @@ struct view {
     uint8_t *ids; /* (length) */
 };
 
-static void reverse_complement(uint8_t *ids, size_t count)
-{
-    for (size_t i = 0, j = count; i < j; i++) {
-        const uint8_t left = ids[i], right = ids[--j];
-        ids[i] = right <= LDAR_T ? (uint8_t)(LDAR_T - right) : right;
-        ids[j] = left <= LDAR_T ? (uint8_t)(LDAR_T - left) : left;
-    }
-}
-
 /* Reads [start, end) of a contig, as its reverse complement where `minus`. */
 static enum ldar_status fetch(reference *reference, size_t contig, uint64_t start, uint64_t end, bool minus,
                               uint8_t *ids, size_t *unknown, struct ldar_error *error)
@@ -118,7 +110,7 @@ static enum ldar_status fetch(reference *reference, size_t contig, uint64_t star
                     reference_path(reference), reference_contigs(reference)->names[contig], start + legal + 1,
                     byte.text);
     if (minus)
-        reverse_complement(ids, count);
+        reverse_complement(ids, count, ids);
     return LDAR_OK;
 }
 
@@ -348,7 +340,7 @@ static enum ldar_status put(struct run *run, const struct view *view, size_t sit
         }
         uint8_t *ids = memcpy(run->ids + run->offsets[s], view->ids, view->length);
         if (antisense)
-            reverse_complement(ids, view->length);
+            reverse_complement(ids, view->length, ids);
         run->sequences[s] = (struct sequence){site, view->anchor, background, antisense};
         run->offsets[s + 1] = run->offsets[s] + view->length;
         run->batch.sequences++;

@@ -20,9 +20,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { LOG_LINE = 1024, OPTIONS_MAX_BYTES = 1 << 24 };
+enum { LOG_LINE = 1024 };
 
 static const char options_name[] = "run.json", log_name[] = "log.jsonl";
+
+const struct option option_run = {
+    .name = "output",
+    .letter = 'o',
+    .kind = OPTION_TEXT,
+    .argument = "RUN",
+    .place = offsetof(struct common, output),
+    .help = "The folder of the run, which must not be there yet, or be empty.",
+};
 
 const char *run_path(const struct run *run, const char *name, char path[RUN_PATH])
 {
@@ -318,20 +327,6 @@ enum exit_status run_check_resume(const struct common *common)
     return EXIT_DONE;
 }
 
-static char *read_text(const char *path, struct ldar_error *error)
-{
-    FILE *in = fopen(path, "rb");
-    char *text = in ? malloc(OPTIONS_MAX_BYTES + 1) : NULL;
-    if (!in || !text) {
-        fail(error, LDAR_ERROR_IO, "%s: cannot be read: %s", path, strerror(errno));
-    } else {
-        text[fread(text, 1, OPTIONS_MAX_BYTES, in)] = '\0';
-    }
-    if (in)
-        fclose(in);
-    return text;
-}
-
 /* Relative paths are of the folder where the run began; where that is gone, of the current one. */
 static void enter(const char *directory)
 {
@@ -371,7 +366,7 @@ enum ldar_status run_check_same(const struct run *run, const struct common *sett
 {
     char path[RUN_PATH];
     size_t count;
-    char *text = read_text(run_path(run, options_name, path), error);
+    char *text = members_read(run_path(run, options_name, path), error);
     if (!text)
         return LDAR_ERROR_IO;
     char **kept = member_strings(text, "arguments", &count), **now = options_words(settings);
@@ -390,7 +385,7 @@ enum ldar_status run_settings(struct run *run, const struct command *command, vo
     char path[RUN_PATH];
     size_t count;
     enum ldar_status status = LDAR_OK;
-    char *text = read_text(run_path(run, options_name, path), error);
+    char *text = members_read(run_path(run, options_name, path), error);
     if (!text)
         return LDAR_ERROR_IO;
     char *directory = member_string(text, "directory");

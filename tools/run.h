@@ -27,6 +27,9 @@ struct run {
 
 enum { RUN_PATH = 4096 };
 
+/* -o RUN of a command that trains one. */
+extern const struct option option_run;
+
 /* An error unless `folder` is not there, or is empty. */
 LDAR_MUST_USE enum ldar_status run_check_new(const char *folder, struct ldar_error *error);
 

@@ -10,7 +10,26 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { GROUPS = 3 };
+enum { GROUPS = 3, SKIPPED_MOST = 8 };
+
+enum ldar_status skips_note(struct skips *skips, uint64_t number, const struct ldar_step *step, const char *folder,
+                            struct ldar_error *error)
+{
+    const char *tensor = step->tensor ? step->tensor : "the loss";
+    skips->in_a_row = step->skipped ? skips->in_a_row + 1 : 0;
+    if (!step->skipped)
+        return LDAR_OK;
+    skips->all++;
+    say_warning("step %" PRIu64 " is skipped: the gradient of %s is not finite (%" PRIu64 " skipped so far)", number,
+                tensor, skips->all);
+    return skips->in_a_row < SKIPPED_MOST
+               ? LDAR_OK
+               : fail(error, LDAR_ERROR_ARGUMENT,
+                      "step %" PRIu64
+                      ": the gradient of %s is not finite, as in the %d steps before: a lower --rate may "
+                      "help; %s/checkpoints holds the last good state",
+                      number, tensor, SKIPPED_MOST - 1, folder);
+}
 
 /* The weights and moments as a checkpoint names them; the caller frees the array. NULL without memory. */
 static struct ldar_checkpoint_tensor *tensors_of(const ldar_trainer *trainer, size_t *count)

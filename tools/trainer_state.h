@@ -7,6 +7,15 @@
 
 /* A trainer's weights and moments as a checkpoint of a run. */
 
+/* Steps whose gradient was not finite, and which have left the weights alone. */
+struct skips {
+    uint64_t all, in_a_row;
+};
+
+/* Takes note of step `number`, and warns of one that was skipped; too many in a row are an error. */
+LDAR_MUST_USE enum ldar_status skips_note(struct skips *skips, uint64_t number, const struct ldar_step *step,
+                                          const char *folder, struct ldar_error *error);
+
 /*
  * Saves them as a generation of `step`, with the network's configuration and `state`, a JSON text of the caller's. In
  * the background where that is wished, as of ldar_checkpoints_save.

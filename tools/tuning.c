@@ -2,7 +2,6 @@
 #include "tuning.h"
 #include "interrupt.h"
 #include "message.h"
-#include "trainer_state.h"
 
 #include "formats/members.h"
 #include "formats/mixing.h"
@@ -13,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SKIPPED_MOST = 8, STATE_TEXT = 768, SCORED_AT_ONCE = 16384 };
+enum { STATE_TEXT = 768, SCORED_AT_ONCE = 16384 };
 
 static const double checkpoint_seconds = 600; /* what a crash may cost where nobody said otherwise */
 
@@ -93,24 +92,6 @@ static double rate_now(const struct tuning *tuning)
     return plan->rate * tuning->state.rate * rise;
 }
 
-/* A step whose gradient is not finite has left the weights alone; many in a row are the end. */
-static enum ldar_status guard_step(struct tuning *tuning, const struct ldar_step *step, struct ldar_error *error)
-{
-    struct tuning_state *state = &tuning->state;
-    const char *tensor = step->tensor ? step->tensor : "the loss";
-    state->skipped_in_a_row = step->skipped ? state->skipped_in_a_row + 1 : 0;
-    if (!step->skipped)
-        return LDAR_OK;
-    state->skipped++;
-    say_warning("step %" PRIu64 " is skipped: the gradient of %s is not finite", state->step, tensor);
-    return state->skipped_in_a_row < SKIPPED_MOST
-               ? LDAR_OK
-               : fail(error, LDAR_ERROR_ARGUMENT,
-                      "step %" PRIu64 ": the gradient of %s is not finite, as in the %d steps before: a lower --rate "
-                      "may help",
-                      state->step, tensor, SKIPPED_MOST - 1);
-}
-
 static enum ldar_status log_step(struct tuning *tuning, uint64_t epoch, const struct ldar_example_loss *loss,
                                  const struct ldar_step *step, double rate, double seconds, struct ldar_error *error)
 {
@@ -146,7 +127,7 @@ static enum ldar_status train_step(struct tuning *tuning, uint64_t epoch, const 
     tuning->nucleotides += (double)loss.positions;
     progress_remark("epoch %" PRIu64 "/%" PRIu64 ", loss %.4f", epoch + 1, tuning->plan->epochs, loss.loss);
     status = log_step(tuning, epoch, &loss, &step, rate, seconds_now() - started, error);
-    return status == LDAR_OK ? guard_step(tuning, &step, error) : status;
+    return status == LDAR_OK ? skips_note(&state->skips, state->step, &step, tuning->run->folder, error) : status;
 }
 
 /* ---- checkpoints ---- */
@@ -177,7 +158,7 @@ static enum ldar_status checkpoint(struct tuning *tuning, int background, struct
              ", \"skipped_in_a_row\": %" PRIu64 ", \"best\": \"%a\", \"rate\": \"%a\", \"data\": \"%s\""
              ", \"isa\": \"%s\"}",
              state->step, ldar_trainer_steps(tuning->trainer), state->epoch, state->best_epoch, state->since_best,
-             state->since_halved, state->skipped, state->skipped_in_a_row, state->best, state->rate,
+             state->since_halved, state->skips.all, state->skips.in_a_row, state->best, state->rate,
              trainer_state_hash(data_hash(tuning)).text, ldar_isa_name(ldar_trainer_isa(tuning->trainer)));
     const enum ldar_status status = run_log_sync(tuning->run, error);
     return status == LDAR_OK
@@ -208,8 +189,8 @@ enum ldar_status tuning_restore(struct tuning *tuning, struct ldar_error *error)
         .best_epoch = trainer_state_count(found.state, "best_epoch"),
         .since_best = trainer_state_count(found.state, "since_best"),
         .since_halved = trainer_state_count(found.state, "since_halved"),
-        .skipped = trainer_state_count(found.state, "skipped"),
-        .skipped_in_a_row = trainer_state_count(found.state, "skipped_in_a_row"),
+        .skips.all = trainer_state_count(found.state, "skipped"),
+        .skips.in_a_row = trainer_state_count(found.state, "skipped_in_a_row"),
         .best = state_number(found.state, "best"),
         .rate = state_number(found.state, "rate"),
     };

@@ -3,6 +3,7 @@
 #define LDAR_TOOLS_TUNING_H
 
 #include "run.h"
+#include "trainer_state.h"
 #include "verdict.h"
 
 #include <ldar/train.h>
@@ -36,7 +37,7 @@ struct tuning_state {
     uint64_t step;  /* done */
     uint64_t epoch; /* validated */
     uint64_t best_epoch, since_best, since_halved;
-    uint64_t skipped, skipped_in_a_row;
+    struct skips skips;
     double best, rate; /* of the best epoch, the merit of its verdict; of the plan's rate, what is left of it */
 };
 

@@ -118,13 +118,14 @@ class Suite(Case):
         plan = ["--epochs", 3, "--batch", 6, "--checkpoint-every", 1, "--tasks", "tf/2", "--folds", 2]
         self.suite("gue", "gue", "whole", *plan)
         command = [*PROGRAM, *map(str, self.command("gue", "gue", "run", *plan, "--resume"))]
-        for number in (signal.SIGKILL, signal.SIGTERM):
+        for number, fold in ((signal.SIGKILL, 1), (signal.SIGTERM, 2)):
+            log = Path(f"run/tf/2/fold_{fold}/log.jsonl")
             process = subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE)
-            deadline = time.monotonic() + 0.3
-            while process.poll() is None and time.monotonic() < deadline:
-                time.sleep(0.01)
+            while process.poll() is None and not (log.exists() and log.read_text().count('"loss"') > 3):
+                time.sleep(0.001)
             process.send_signal(number)
             process.communicate()
+            self.assertFalse(Path("run/results.tsv").exists(), "over before it was stopped")
         self.ok(*command[len(PROGRAM) :])
         self.same("whole", "run")
         self.fails(1, "begun with", *self.command("gue", "gue", "run", *plan[:-1], 1, "--resume"))

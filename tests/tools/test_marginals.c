@@ -4,6 +4,8 @@
 
 #include "marginals.h"
 
+#include "formats/strands.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

@@ -4,6 +4,7 @@
 #include "bed.h"
 #include "failure.h"
 #include "mixing.h"
+#include "strands.h"
 
 #include <ldar/model.h>
 
@@ -400,15 +401,6 @@ static const struct stretch *stretch_at(const corpus *corpus, double point)
     return &corpus->stretches[low];
 }
 
-static void turn_over(uint8_t *ids, size_t count)
-{
-    for (size_t i = 0; i < count - i; ++i) {
-        const uint8_t first = ids[i];
-        ids[i] = (uint8_t)(LDAR_T - ids[count - 1 - i]);
-        ids[count - 1 - i] = (uint8_t)(LDAR_T - first);
-    }
-}
-
 size_t corpus_draw(const corpus *corpus, uint64_t seed, uint64_t step, uint64_t sample, uint8_t *ids)
 {
     const double all = corpus->stretches[corpus->count - 1].until;
@@ -417,7 +409,7 @@ size_t corpus_draw(const corpus *corpus, uint64_t seed, uint64_t step, uint64_t 
     const size_t count = stretch->length < corpus->window ? (size_t)stretch->length : corpus->window;
     memcpy(ids, corpus->genomes.ids + stretch->start + place, count);
     if (chance(seed, step, sample, CHOICE_STRAND) < 0.5) {
-        turn_over(ids, count);
+        reverse_complement(ids, count, ids);
     }
     return count;
 }

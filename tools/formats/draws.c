@@ -1,17 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "draws.h"
-
-static uint64_t mix(uint64_t z)
-{
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
-}
+#include "mixing.h"
 
 static uint64_t next(struct draws *draws)
 {
     draws->state += UINT64_C(0x9e3779b97f4a7c15); /* 2^64 / golden ratio */
-    return mix(draws->state);
+    return mix_word(draws->state);
 }
 
 struct draws draws_begin(uint64_t seed, uint64_t index, uint64_t stream)

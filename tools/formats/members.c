@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "members.h"
+#include "failure.h"
 
+#include <errno.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { FILE_MAX_BYTES = 1 << 24 };
 
 static const char *skip_blanks(const char *at)
 {
@@ -175,4 +180,19 @@ char **member_strings(const char *text, const char *key, size_t *count)
         return NULL;
     }
     return strings;
+}
+
+char *members_read(const char *path, struct ldar_error *error)
+{
+    FILE *in = fopen(path, "rb");
+    char *text = in ? malloc(FILE_MAX_BYTES + 1) : NULL;
+    if (!in)
+        fail(error, LDAR_ERROR_IO, "%s: cannot be read: %s", path, strerror(errno));
+    else if (!text)
+        fail_memory(error, path, "its text");
+    else
+        text[fread(text, 1, FILE_MAX_BYTES, in)] = '\0';
+    if (in)
+        fclose(in);
+    return text;
 }

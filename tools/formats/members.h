@@ -2,6 +2,8 @@
 #ifndef FORMATS_MEMBERS_H
 #define FORMATS_MEMBERS_H
 
+#include <ldar/status.h>
+
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -22,5 +24,11 @@ char *member_string(const char *text, const char *key);
 /* An array of strings, the last of which NULL follows; the caller frees it with member_strings_free. NULL as above. */
 char **member_strings(const char *text, const char *key, size_t *count);
 void member_strings_free(char **strings);
+
+/*
+ * The whole of a small file, with a NUL behind it, to look for members in; what is beyond 16 MiB is left out. The
+ * caller frees it. NULL after an error.
+ */
+char *members_read(const char *path, struct ldar_error *error);
 
 #endif

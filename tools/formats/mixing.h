@@ -12,6 +12,9 @@
  * Against chance, not against an adversary.
  */
 
+/* The finaliser: each bit of x changes half of what it gives. */
+uint64_t mix_word(uint64_t x);
+
 /* A hash of bytes that goes on from another. */
 uint64_t mix_bytes(uint64_t hash, const void *data, size_t bytes);
 

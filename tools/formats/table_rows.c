@@ -3,6 +3,7 @@
 
 #include "provenance.h"
 #include "source_class.h"
+#include "strands.h"
 
 #include <ldar/model.h>
 
@@ -98,16 +99,6 @@ static enum ldar_status add_length(struct table_rows *rows, const struct table_p
     return LDAR_OK;
 }
 
-static void reverse_complement(uint8_t *ids, size_t count)
-{
-    for (size_t i = 0; i < count - i; ++i) {
-        const size_t j = count - 1 - i;
-        const uint8_t left = ids[i], right = ids[j];
-        ids[i] = right <= LDAR_T ? LDAR_T - right : right;
-        ids[j] = left <= LDAR_T ? LDAR_T - left : left;
-    }
-}
-
 enum ldar_status table_rows_letters(struct table_rows *rows, const struct table_place *place, const char *letters,
                                     size_t count, bool reversed, struct ldar_error *error)
 {
@@ -124,7 +115,7 @@ enum ldar_status table_rows_letters(struct table_rows *rows, const struct table_
                           row_length(rows) + legal + 1, byte_name(letters[legal]).text);
     }
     if (reversed && count > 0) {
-        reverse_complement(ids, count);
+        reverse_complement(ids, count, ids);
     }
     return add_length(rows, place, count, error);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agenda.h"
+#include "suite_plan.h"
 #include "folds.h"
 #include "run.h"
 #include "shipped.h"
@@ -18,19 +18,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { LIST_MAX_BYTES = 1 << 24 };
-
-static const char list_name[] = "agenda.json", result_name[] = "test_results.json";
+static const char list_name[] = "suite.json", result_name[] = "test_results.json";
 
 /* ---- the list ---- */
 
-void agenda_free(struct agenda *agenda)
+void suite_plan_free(struct suite_plan *plan)
 {
-    for (size_t i = 0; i < agenda->tasks; i++)
-        free(agenda->task[i].name);
-    free(agenda->task);
-    free(agenda->name);
-    *agenda = (struct agenda){NULL, NULL, 0, 0};
+    for (size_t i = 0; i < plan->tasks; i++)
+        free(plan->task[i].name);
+    free(plan->task);
+    free(plan->name);
+    *plan = (struct suite_plan){NULL, NULL, 0, 0};
 }
 
 static enum ldar_status no_memory(struct ldar_error *error)
@@ -38,28 +36,28 @@ static enum ldar_status no_memory(struct ldar_error *error)
     return fail(error, LDAR_ERROR_MEMORY, "no memory for the list of tasks");
 }
 
-static enum ldar_status begin(const char *name, size_t tasks, struct agenda *agenda, struct ldar_error *error)
+static enum ldar_status begin(const char *name, size_t tasks, struct suite_plan *plan, struct ldar_error *error)
 {
-    *agenda = (struct agenda){.name = strdup(name), .task = calloc(tasks > 0 ? tasks : 1, sizeof *agenda->task)};
-    return agenda->name && agenda->task ? LDAR_OK : no_memory(error);
+    *plan = (struct suite_plan){.name = strdup(name), .task = calloc(tasks > 0 ? tasks : 1, sizeof *plan->task)};
+    return plan->name && plan->task ? LDAR_OK : no_memory(error);
 }
 
-static enum ldar_status add(struct agenda *agenda, const char *name, size_t folds, struct ldar_error *error)
+static enum ldar_status add(struct suite_plan *plan, const char *name, size_t folds, struct ldar_error *error)
 {
-    struct agenda_task *task = &agenda->task[agenda->tasks];
+    struct suite_plan_task *task = &plan->task[plan->tasks];
     task->name = strdup(name);
     task->folds = folds;
     if (!task->name)
         return no_memory(error);
-    agenda->tasks++;
-    agenda->units += folds;
+    plan->tasks++;
+    plan->units += folds;
     return LDAR_OK;
 }
 
-enum ldar_status agenda_plan(const char *name, const struct tasks *tasks, size_t folds, size_t repeats,
-                             struct agenda *agenda, struct ldar_error *error)
+enum ldar_status suite_plan_make(const char *name, const struct tasks *tasks, size_t folds, size_t repeats,
+                                 struct suite_plan *plan, struct ldar_error *error)
 {
-    enum ldar_status status = begin(name, tasks->count, agenda, error);
+    enum ldar_status status = begin(name, tasks->count, plan, error);
     for (size_t i = 0; i < tasks->count && status == LDAR_OK; i++) {
         const struct task *task = &tasks->task[i];
         if (!task->valid && folds > FOLDS_PUBLISHED)
@@ -67,45 +65,46 @@ enum ldar_status agenda_plan(const char *name, const struct tasks *tasks, size_t
                           "option --folds: task %s has no validation table, and its training table has %d folds",
                           task->name, FOLDS_PUBLISHED);
         else
-            status = add(agenda, task->name, folds > 0 ? folds : task->valid ? repeats : FOLDS_PUBLISHED, error);
+            status = add(plan, task->name, folds > 0 ? folds : task->valid ? repeats : FOLDS_PUBLISHED, error);
     }
     if (status != LDAR_OK)
-        agenda_free(agenda);
+        suite_plan_free(plan);
     return status;
 }
 
-size_t agenda_task_of(const struct agenda *agenda, size_t unit, size_t *fold)
+size_t suite_plan_task_of(const struct suite_plan *plan, size_t unit, size_t *fold)
 {
     size_t task = 0;
-    while (unit >= agenda->task[task].folds)
-        unit -= agenda->task[task++].folds;
+    while (unit >= plan->task[task].folds)
+        unit -= plan->task[task++].folds;
     *fold = unit;
     return task;
 }
 
-void agenda_unit_name(const struct agenda *agenda, size_t unit, char name[AGENDA_PATH])
+void suite_plan_unit_name(const struct suite_plan *plan, size_t unit, char name[SUITE_PATH])
 {
     size_t fold;
-    const size_t task = agenda_task_of(agenda, unit, &fold);
-    snprintf(name, AGENDA_PATH, "%s/fold_%zu", agenda->task[task].name, fold + 1);
+    const size_t task = suite_plan_task_of(plan, unit, &fold);
+    snprintf(name, SUITE_PATH, "%s/fold_%zu", plan->task[task].name, fold + 1);
 }
 
-static void unit_path(const struct agenda *agenda, const char *folder, size_t unit, const char *file,
-                      char path[AGENDA_PATH])
+static void unit_path(const struct suite_plan *plan, const char *folder, size_t unit, const char *file,
+                      char path[SUITE_PATH])
 {
-    char name[AGENDA_PATH];
-    agenda_unit_name(agenda, unit, name);
-    if (snprintf(path, AGENDA_PATH, "%s/%s/%s", folder, name, file) >= AGENDA_PATH)
+    char name[SUITE_PATH];
+    suite_plan_unit_name(plan, unit, name);
+    if (snprintf(path, SUITE_PATH, "%s/%s/%s", folder, name, file) >= SUITE_PATH)
         path[0] = '\0'; /* no file: whoever opens it says so */
 }
 
-bool agenda_done(const struct agenda *agenda, const char *folder, size_t unit, char path[AGENDA_PATH])
+bool suite_plan_done(const struct suite_plan *plan, const char *folder, size_t unit)
 {
-    unit_path(agenda, folder, unit, result_name, path);
+    char path[SUITE_PATH];
+    unit_path(plan, folder, unit, result_name, path);
     return access(path, R_OK) == 0;
 }
 
-bool agenda_equal(const struct agenda *a, const struct agenda *b)
+bool suite_plan_equal(const struct suite_plan *a, const struct suite_plan *b)
 {
     bool equal = strcmp(a->name, b->name) == 0 && a->tasks == b->tasks;
     for (size_t i = 0; equal && i < a->tasks; i++)
@@ -113,7 +112,7 @@ bool agenda_equal(const struct agenda *a, const struct agenda *b)
     return equal;
 }
 
-/* ---- agenda.json ---- */
+/* ---- suite.json ---- */
 
 static enum ldar_status write_quoted(output *out, const char *before, const char *text, struct ldar_error *error)
 {
@@ -125,47 +124,29 @@ static enum ldar_status write_quoted(output *out, const char *before, const char
     return status;
 }
 
-static enum ldar_status write_list(output *out, const struct agenda *agenda, struct ldar_error *error)
+static enum ldar_status write_list(output *out, const struct suite_plan *plan, struct ldar_error *error)
 {
-    enum ldar_status status = write_quoted(out, "{\n \"suite\": ", agenda->name, error);
-    for (size_t i = 0; i < agenda->tasks && status == LDAR_OK; i++)
-        status = write_quoted(out, i == 0 ? ",\n \"tasks\": [\n  " : ",\n  ", agenda->task[i].name, error);
-    for (size_t i = 0; i < agenda->tasks && status == LDAR_OK; i++)
-        status = output_print(out, error, "%s\"%zu\"", i == 0 ? "\n ],\n \"folds\": [" : ", ", agenda->task[i].folds);
+    enum ldar_status status = write_quoted(out, "{\n \"suite\": ", plan->name, error);
+    for (size_t i = 0; i < plan->tasks && status == LDAR_OK; i++)
+        status = write_quoted(out, i == 0 ? ",\n \"tasks\": [\n  " : ",\n  ", plan->task[i].name, error);
+    for (size_t i = 0; i < plan->tasks && status == LDAR_OK; i++)
+        status = output_print(out, error, "%s\"%zu\"", i == 0 ? "\n ],\n \"folds\": [" : ", ", plan->task[i].folds);
     return status == LDAR_OK ? output_print(out, error, "]\n}\n") : status;
 }
 
-enum ldar_status agenda_save(const struct agenda *agenda, const char *folder, struct ldar_error *error)
+enum ldar_status suite_plan_save(const struct suite_plan *plan, const char *folder, struct ldar_error *error)
 {
-    char path[AGENDA_PATH];
+    char path[SUITE_PATH];
     output *out;
     snprintf(path, sizeof path, "%s/%s", folder, list_name);
     enum ldar_status status = output_create(path, &out, error);
     if (status != LDAR_OK)
         return status;
-    status = write_list(out, agenda, error);
+    status = write_list(out, plan, error);
     if (status == LDAR_OK)
         return output_commit(out, error);
     output_abandon(out);
     return status;
-}
-
-/* A small text file; the caller frees it. NULL after an error. */
-static char *read_text(const char *path, size_t *bytes, struct ldar_error *error)
-{
-    FILE *in = fopen(path, "rb");
-    char *text = in ? malloc(LIST_MAX_BYTES + 1) : NULL;
-    if (!in) {
-        fail(error, LDAR_ERROR_IO, "%s: cannot be read: %s", path, strerror(errno));
-    } else if (!text) {
-        no_memory(error);
-    } else {
-        *bytes = fread(text, 1, LIST_MAX_BYTES, in);
-        text[*bytes] = '\0';
-    }
-    if (in)
-        fclose(in);
-    return text;
 }
 
 static bool parse_folds(const char *text, size_t *folds)
@@ -173,26 +154,26 @@ static bool parse_folds(const char *text, size_t *folds)
     char *end;
     const unsigned long value = strtoul(text, &end, 10);
     *folds = value;
-    return *text >= '1' && *text <= '9' && *end == '\0' && value <= AGENDA_FOLDS_MAX;
+    return *text >= '1' && *text <= '9' && *end == '\0' && value <= SUITE_FOLDS_MAX;
 }
 
 /* A name that stays below the folder. */
 static bool is_safe(const char *name)
 {
-    return *name && *name != '/' && !strstr(name, "..") && strlen(name) < AGENDA_PATH / 2;
+    return *name && *name != '/' && !strstr(name, "..") && strlen(name) < SUITE_PATH / 2;
 }
 
-static enum ldar_status take_list(const char *path, const char *text, struct agenda *agenda, struct ldar_error *error)
+static enum ldar_status take_list(const char *path, const char *text, struct suite_plan *plan, struct ldar_error *error)
 {
     size_t tasks = 0, counts = 0, folds;
     char *name = member_string(text, "suite");
     char **names = member_strings(text, "tasks", &tasks), **numbers = member_strings(text, "folds", &counts);
     enum ldar_status status = name && names && numbers && tasks == counts
-                                  ? begin(name, tasks, agenda, error)
+                                  ? begin(name, tasks, plan, error)
                                   : fail(error, LDAR_ERROR_FORMAT, "%s: does not hold the list of a suite", path);
     for (size_t i = 0; i < tasks && status == LDAR_OK; i++)
         status = is_safe(names[i]) && parse_folds(numbers[i], &folds)
-                     ? add(agenda, names[i], folds, error)
+                     ? add(plan, names[i], folds, error)
                      : fail(error, LDAR_ERROR_FORMAT, "%s: task %zu is none that ldar wrote", path, i + 1);
     free(name);
     member_strings_free(names);
@@ -200,19 +181,18 @@ static enum ldar_status take_list(const char *path, const char *text, struct age
     return status;
 }
 
-enum ldar_status agenda_load(const char *folder, struct agenda *agenda, struct ldar_error *error)
+enum ldar_status suite_plan_load(const char *folder, struct suite_plan *plan, struct ldar_error *error)
 {
-    char path[AGENDA_PATH];
-    size_t bytes;
-    *agenda = (struct agenda){NULL, NULL, 0, 0};
+    char path[SUITE_PATH];
+    *plan = (struct suite_plan){NULL, NULL, 0, 0};
     snprintf(path, sizeof path, "%s/%s", folder, list_name);
-    char *text = read_text(path, &bytes, error);
+    char *text = members_read(path, error);
     if (!text)
         return LDAR_ERROR_IO;
-    const enum ldar_status status = take_list(path, text, agenda, error);
+    const enum ldar_status status = take_list(path, text, plan, error);
     free(text);
     if (status != LDAR_OK)
-        agenda_free(agenda);
+        suite_plan_free(plan);
     return status;
 }
 
@@ -237,13 +217,12 @@ static double metric(const char *text, const char *key)
     return member_number(text, key, &value) ? value : NAN; /* null stands for what is not defined */
 }
 
-static enum ldar_status read_result(const struct agenda *agenda, const char *folder, size_t unit,
+static enum ldar_status read_result(const struct suite_plan *plan, const char *folder, size_t unit,
                                     struct unit_result *result, struct ldar_error *error)
 {
-    char path[AGENDA_PATH];
-    size_t bytes;
-    unit_path(agenda, folder, unit, result_name, path);
-    char *text = read_text(path, &bytes, error);
+    char path[SUITE_PATH];
+    unit_path(plan, folder, unit, result_name, path);
+    char *text = members_read(path, error);
     if (!text)
         return LDAR_ERROR_IO;
     *result = (struct unit_result){
@@ -266,19 +245,20 @@ static enum ldar_status read_result(const struct agenda *agenda, const char *fol
 }
 
 /* "ldar-2m, frozen": the model's file without folder and extension, and how it was trained. */
-static void name_row(const struct unit_result *result, char row[AGENDA_PATH])
+static void name_row(const struct unit_result *result, char row[SUITE_PATH])
 {
     const char *base = strrchr(result->model, '/');
     base = base ? base + 1 : result->model;
     const size_t length = strlen(base), extension = strlen(".safetensors");
     const int cut = length > extension && strcmp(base + length - extension, ".safetensors") == 0;
-    snprintf(row, AGENDA_PATH, "%.*s, %s", (int)(cut ? length - extension : length), base, result->training);
+    snprintf(row, SUITE_PATH, "%.*s, %s", (int)(cut ? length - extension : length), base, result->training);
 }
 
-static enum ldar_status write_report(const struct agenda *agenda, const char *folder, const struct unit_result *made_by,
-                                     const struct suite_task *tasks, struct ldar_error *error)
+static enum ldar_status write_report(const struct suite_plan *plan, const char *folder,
+                                     const struct unit_result *made_by, const struct suite_task *tasks,
+                                     struct ldar_error *error)
 {
-    char row[AGENDA_PATH];
+    char row[SUITE_PATH];
     const struct provenance provenance = {made_by->version, made_by->command, made_by->model, made_by->sha256};
     published *published;
     char *path = shipped_file(SHIPPED_PUBLISHED);
@@ -289,31 +269,31 @@ static enum ldar_status write_report(const struct agenda *agenda, const char *fo
     free(path);
     if (status != LDAR_OK)
         return status;
-    const struct published_suite *suite = published_suite(published, agenda->name);
+    const struct published_suite *suite = published_suite(published, plan->name);
     name_row(made_by, row);
-    const struct suite_results results = {.title = suite ? suite->title : agenda->name,
+    const struct suite_results results = {.title = suite ? suite->title : plan->name,
                                           .model = row,
                                           .suite = suite,
                                           .provenance = &provenance,
                                           .tasks = tasks,
-                                          .task_count = agenda->tasks};
+                                          .task_count = plan->tasks};
     status = suite_report(&results, folder, error);
     published_free(published);
     return status;
 }
 
-enum ldar_status agenda_report(const struct agenda *agenda, const char *folder, struct ldar_error *error)
+enum ldar_status suite_plan_report(const struct suite_plan *plan, const char *folder, struct ldar_error *error)
 {
-    struct class_metrics *metrics = calloc(agenda->units, sizeof *metrics);
-    struct suite_task *tasks = calloc(agenda->tasks, sizeof *tasks);
+    struct class_metrics *metrics = calloc(plan->units, sizeof *metrics);
+    struct suite_task *tasks = calloc(plan->tasks, sizeof *tasks);
     struct unit_result first = {0};
     enum ldar_status status = metrics && tasks ? LDAR_OK : no_memory(error);
     size_t unit = 0;
-    for (size_t t = 0; t < agenda->tasks && status == LDAR_OK; t++) {
-        tasks[t] = (struct suite_task){agenda->task[t].name, metrics + unit, agenda->task[t].folds};
-        for (size_t fold = 0; fold < agenda->task[t].folds && status == LDAR_OK; fold++, unit++) {
+    for (size_t t = 0; t < plan->tasks && status == LDAR_OK; t++) {
+        tasks[t] = (struct suite_task){plan->task[t].name, metrics + unit, plan->task[t].folds};
+        for (size_t fold = 0; fold < plan->task[t].folds && status == LDAR_OK; fold++, unit++) {
             struct unit_result result;
-            status = read_result(agenda, folder, unit, &result, error);
+            status = read_result(plan, folder, unit, &result, error);
             if (status != LDAR_OK)
                 break;
             metrics[unit] = result.metrics;
@@ -324,7 +304,7 @@ enum ldar_status agenda_report(const struct agenda *agenda, const char *folder, 
         }
     }
     if (status == LDAR_OK)
-        status = write_report(agenda, folder, &first, tasks, error);
+        status = write_report(plan, folder, &first, tasks, error);
     unit_result_free(&first);
     free(metrics);
     free(tasks);
@@ -358,15 +338,15 @@ static enum ldar_status copy_file(const char *from, const char *to, struct ldar_
     return status;
 }
 
-static enum ldar_status copy_unit(const struct agenda *agenda, size_t unit, const char *part, const char *folder,
+static enum ldar_status copy_unit(const struct suite_plan *plan, size_t unit, const char *part, const char *folder,
                                   struct ldar_error *error)
 {
-    char from[AGENDA_PATH], to[AGENDA_PATH], name[AGENDA_PATH];
-    agenda_unit_name(agenda, unit, name);
+    char from[SUITE_PATH], to[SUITE_PATH], name[SUITE_PATH];
+    suite_plan_unit_name(plan, unit, name);
     enum ldar_status status = run_make_folders(folder, name, error);
     for (size_t i = 0; i < sizeof merged_files / sizeof *merged_files && status == LDAR_OK; i++) {
-        unit_path(agenda, part, unit, merged_files[i], from);
-        unit_path(agenda, folder, unit, merged_files[i], to);
+        unit_path(plan, part, unit, merged_files[i], from);
+        unit_path(plan, folder, unit, merged_files[i], to);
         if (access(from, F_OK) == 0)
             status = copy_file(from, to, error);
     }
@@ -374,14 +354,14 @@ static enum ldar_status copy_unit(const struct agenda *agenda, size_t unit, cons
 }
 
 /* The one part that holds the unit. */
-static enum ldar_status find_part(const struct agenda *agenda, size_t unit, char *const *parts, size_t count,
+static enum ldar_status find_part(const struct suite_plan *plan, size_t unit, char *const *parts, size_t count,
                                   const char **part, struct ldar_error *error)
 {
-    char path[AGENDA_PATH], name[AGENDA_PATH];
-    agenda_unit_name(agenda, unit, name);
+    char name[SUITE_PATH];
+    suite_plan_unit_name(plan, unit, name);
     *part = NULL;
     for (size_t i = 0; i < count; i++) {
-        if (!agenda_done(agenda, parts[i], unit, path))
+        if (!suite_plan_done(plan, parts[i], unit))
             continue;
         if (*part)
             return fail(error, LDAR_ERROR_ARGUMENT, "%s and %s both hold %s: name each part once", *part, parts[i],
@@ -392,39 +372,39 @@ static enum ldar_status find_part(const struct agenda *agenda, size_t unit, char
                  : fail(error, LDAR_ERROR_ARGUMENT, "none of the parts holds %s: a shard is missing or not done", name);
 }
 
-static enum ldar_status check_parts(const struct agenda *agenda, char *const *parts, size_t count,
+static enum ldar_status check_parts(const struct suite_plan *plan, char *const *parts, size_t count,
                                     struct ldar_error *error)
 {
     enum ldar_status status = LDAR_OK;
     for (size_t i = 1; i < count && status == LDAR_OK; i++) {
-        struct agenda other;
-        status = agenda_load(parts[i], &other, error);
+        struct suite_plan other;
+        status = suite_plan_load(parts[i], &other, error);
         if (status != LDAR_OK)
             return status;
-        if (!agenda_equal(agenda, &other))
+        if (!suite_plan_equal(plan, &other))
             status = fail(error, LDAR_ERROR_ARGUMENT, "%s: not of the run of %s: it has other tasks or folds", parts[i],
                           parts[0]);
-        agenda_free(&other);
+        suite_plan_free(&other);
     }
-    for (size_t unit = 0; unit < agenda->units && status == LDAR_OK; unit++) {
+    for (size_t unit = 0; unit < plan->units && status == LDAR_OK; unit++) {
         const char *part;
-        status = find_part(agenda, unit, parts, count, &part, error);
+        status = find_part(plan, unit, parts, count, &part, error);
     }
     return status;
 }
 
 /* Units of one run were made by one command, on one model. */
-static enum ldar_status check_units(const struct agenda *agenda, char *const *parts, size_t count,
+static enum ldar_status check_units(const struct suite_plan *plan, char *const *parts, size_t count,
                                     struct ldar_error *error)
 {
     struct unit_result first = {0};
     enum ldar_status status = LDAR_OK;
-    for (size_t unit = 0; unit < agenda->units && status == LDAR_OK; unit++) {
+    for (size_t unit = 0; unit < plan->units && status == LDAR_OK; unit++) {
         struct unit_result result;
         const char *part;
-        status = find_part(agenda, unit, parts, count, &part, error);
+        status = find_part(plan, unit, parts, count, &part, error);
         if (status == LDAR_OK)
-            status = read_result(agenda, part, unit, &result, error);
+            status = read_result(plan, part, unit, &result, error);
         if (status != LDAR_OK)
             break;
         if (unit == 0) {
@@ -442,27 +422,27 @@ static enum ldar_status check_units(const struct agenda *agenda, char *const *pa
     return status;
 }
 
-enum ldar_status agenda_merge(char *const *parts, size_t count, const char *folder, struct ldar_error *error)
+enum ldar_status suite_plan_merge(char *const *parts, size_t count, const char *folder, struct ldar_error *error)
 {
-    struct agenda agenda;
+    struct suite_plan plan;
     enum ldar_status status = run_check_new(folder, error);
     if (status == LDAR_OK)
-        status = agenda_load(parts[0], &agenda, error);
+        status = suite_plan_load(parts[0], &plan, error);
     if (status != LDAR_OK)
         return status;
-    status = check_parts(&agenda, parts, count, error);
+    status = check_parts(&plan, parts, count, error);
     if (status == LDAR_OK)
-        status = check_units(&agenda, parts, count, error);
-    for (size_t unit = 0; unit < agenda.units && status == LDAR_OK; unit++) {
+        status = check_units(&plan, parts, count, error);
+    for (size_t unit = 0; unit < plan.units && status == LDAR_OK; unit++) {
         const char *part;
-        status = find_part(&agenda, unit, parts, count, &part, error);
+        status = find_part(&plan, unit, parts, count, &part, error);
         if (status == LDAR_OK)
-            status = copy_unit(&agenda, unit, part, folder, error);
+            status = copy_unit(&plan, unit, part, folder, error);
     }
     if (status == LDAR_OK)
-        status = agenda_save(&agenda, folder, error);
+        status = suite_plan_save(&plan, folder, error);
     if (status == LDAR_OK)
-        status = agenda_report(&agenda, folder, error);
-    agenda_free(&agenda);
+        status = suite_plan_report(&plan, folder, error);
+    suite_plan_free(&plan);
     return status;
 }
