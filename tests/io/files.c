@@ -147,3 +147,28 @@ void expect_failure(enum ldar_status got, const struct ldar_error *error, enum l
                  got ? error->message : "", (int)status, words);
     }
 }
+
+ldar_model *load_model(const char *path)
+{
+    struct ldar_error error;
+    ldar_model *model;
+    if (ldar_model_load(path, &model, &error) != LDAR_OK)
+        fail_msg("%s", error.message);
+    return model;
+}
+
+void save_model(const ldar_model *model, enum ldar_dtype dtype, const char *path)
+{
+    struct ldar_error error;
+    if (ldar_model_save(model, dtype, path, &error) != LDAR_OK)
+        fail_msg("%s", error.message);
+}
+
+void expect_equal_files(const char *a, const char *b)
+{
+    struct bytes x = read_file(a), y = read_file(b);
+    assert_int_equal(x.count, y.count);
+    assert_memory_equal(x.data, y.data, x.count);
+    free(x.data);
+    free(y.data);
+}

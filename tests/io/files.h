@@ -2,7 +2,7 @@
 #ifndef LDAR_TESTS_IO_FILES_H
 #define LDAR_TESTS_IO_FILES_H
 
-#include <ldar/status.h>
+#include <ldar/model.h>
 
 #include <stddef.h>
 #include <stdint.h>
@@ -30,6 +30,13 @@ struct bytes read_file(const char *path);
 
 /* A safetensors file: this header, then `data_bytes` bytes that count up from 0. */
 struct bytes safetensors(const char *header, size_t data_bytes);
+
+/* Models from and to files; a failure is the running cmocka test's. */
+ldar_model *load_model(const char *path);
+void save_model(const ldar_model *model, enum ldar_dtype dtype, const char *path);
+
+/* Fails the running cmocka test unless both files hold the same bytes. */
+void expect_equal_files(const char *a, const char *b);
 
 /* Files in a folder, "." and ".." not counted. */
 size_t count_files(const char *folder);

@@ -51,33 +51,6 @@ static ldar_model *with_head(const ldar_model *model, const struct ldar_head *he
     return out;
 }
 
-static ldar_model *load(const char *path)
-{
-    ldar_model *model;
-    struct ldar_error error;
-    if (ldar_model_load(path, &model, &error) != LDAR_OK) {
-        fail_msg("%s", error.message);
-    }
-    return model;
-}
-
-static void save(const ldar_model *model, enum ldar_dtype dtype, const char *path)
-{
-    struct ldar_error error;
-    if (ldar_model_save(model, dtype, path, &error) != LDAR_OK) {
-        fail_msg("%s", error.message);
-    }
-}
-
-static void expect_equal_files(const char *a, const char *b)
-{
-    struct bytes x = read_file(a), y = read_file(b);
-    assert_int_equal(x.count, y.count);
-    assert_memory_equal(x.data, y.data, x.count);
-    free(x.data);
-    free(y.data);
-}
-
 static void expect_head(const ldar_model *model, const struct ldar_head *expected)
 {
     const struct ldar_head *head = ldar_model_head(model);
@@ -102,10 +75,10 @@ static void test_round_trip(void **state)
             struct ldar_error error;
             ldar_model *model = with_head(bare, heads[i], 1), *imported;
             expect_head(model, heads[i]);
-            save(model, (enum ldar_dtype)dtype, scratch("first"));
-            ldar_model *again = load(scratch("first"));
+            save_model(model, (enum ldar_dtype)dtype, scratch("first"));
+            ldar_model *again = load_model(scratch("first"));
             expect_head(again, heads[i]);
-            save(again, (enum ldar_dtype)dtype, scratch("second"));
+            save_model(again, (enum ldar_dtype)dtype, scratch("second"));
             expect_equal_files(scratch("first"), scratch("second"));
             assert_int_equal(ldar_model_import(scratch("first"), NULL, &imported, &error), LDAR_OK);
             expect_head(imported, heads[i]);
@@ -186,7 +159,7 @@ static const char *changed(const char *metadata, const char *skip)
     struct ldar_error error;
     ldar_tensors *source;
     ldar_model *model = with_head(bare, &classes, 1);
-    save(model, LDAR_F32, scratch("whole"));
+    save_model(model, LDAR_F32, scratch("whole"));
     ldar_model_destroy(model);
     assert_int_equal(ldar_tensors_open(scratch("whole"), 0, &source, &error), LDAR_OK);
     add_text(&header, "{\"__metadata__\":{\"format\":\"ldarnet\",\"config\":\"");
@@ -309,7 +282,7 @@ static void test_flips(void **state)
 {
     (void)state;
     ldar_model *model = with_head(bare, &classes, 1);
-    save(model, LDAR_F32, scratch("sound"));
+    save_model(model, LDAR_F32, scratch("sound"));
     ldar_model_destroy(model);
     struct bytes file = read_file(scratch("sound"));
     const char *at = memchr(file.data, '{', file.count), *key = strstr(at, "\"classes\"");
@@ -388,8 +361,8 @@ static void test_limits(void **state)
     }
     const struct ldar_head most = {.kind = LDAR_HEAD_CLASSES, .outputs = LDAR_MAX_OUTPUTS, .names = list};
     ldar_model *model = with_head(bare, &most, 1);
-    save(model, LDAR_F32, scratch("most"));
-    ldar_model *again = load(scratch("most"));
+    save_model(model, LDAR_F32, scratch("most"));
+    ldar_model *again = load_model(scratch("most"));
     assert_string_equal(ldar_model_head(again)->names[LDAR_MAX_OUTPUTS - 1], list[LDAR_MAX_OUTPUTS - 1]);
     ldar_model_destroy(again);
     ldar_model_destroy(model);

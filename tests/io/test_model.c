@@ -17,33 +17,6 @@
 
 static const char reference[] = "tests/io/data/reference.safetensors";
 
-static ldar_model *load(const char *path)
-{
-    struct ldar_error error;
-    ldar_model *model;
-    if (ldar_model_load(path, &model, &error) != LDAR_OK) {
-        fail_msg("%s", error.message);
-    }
-    return model;
-}
-
-static void save(const ldar_model *model, enum ldar_dtype dtype, const char *path)
-{
-    struct ldar_error error;
-    if (ldar_model_save(model, dtype, path, &error) != LDAR_OK) {
-        fail_msg("%s", error.message);
-    }
-}
-
-static void expect_equal_files(const char *a, const char *b)
-{
-    struct bytes x = read_file(a), y = read_file(b);
-    assert_int_equal(x.count, y.count);
-    assert_memory_equal(x.data, y.data, x.count);
-    free(x.data);
-    free(y.data);
-}
-
 /* Every golden model loads, with the values that stand in its file. */
 static void test_golden(void **state)
 {
@@ -58,7 +31,7 @@ static void test_golden(void **state)
         ldar_tensors *tensors;
         snprintf(name, sizeof name, "tests/golden/%s.safetensors", names[i]);
         const char *path = source_file(name);
-        ldar_model *model = load(path);
+        ldar_model *model = load_model(path);
         assert_int_equal(ldar_tensors_open(path, 0, &tensors, &error), LDAR_OK);
         for (size_t k = 0; k < model->table.count; k++) {
             const struct ldar_parameter *parameter = &model->table.entry[k];
@@ -87,13 +60,13 @@ static void test_golden(void **state)
 static void test_round_trip(void **state)
 {
     (void)state;
-    ldar_model *model = load(source_file("tests/golden/tiny.safetensors"));
+    ldar_model *model = load_model(source_file("tests/golden/tiny.safetensors"));
     for (int dtype = LDAR_F32; dtype <= LDAR_BF16; dtype++) {
         struct ldar_model_info info, peeked;
         struct ldar_error error;
-        save(model, (enum ldar_dtype)dtype, scratch("first"));
-        ldar_model *again = load(scratch("first"));
-        save(again, (enum ldar_dtype)dtype, scratch("second"));
+        save_model(model, (enum ldar_dtype)dtype, scratch("first"));
+        ldar_model *again = load_model(scratch("first"));
+        save_model(again, (enum ldar_dtype)dtype, scratch("second"));
         expect_equal_files(scratch("first"), scratch("second"));
         if (dtype == LDAR_F32) { /* a model has the name that its file will say */
             ldar_model_describe(model, &peeked);
@@ -108,7 +81,7 @@ static void test_round_trip(void **state)
         assert_int_equal(peeked.dtype, dtype);
         assert_int_equal(peeked.parameters, info.parameters);
         /* Over the file that the model is mapped from. */
-        save(again, (enum ldar_dtype)dtype, scratch("first"));
+        save_model(again, (enum ldar_dtype)dtype, scratch("first"));
         expect_equal_files(scratch("first"), scratch("second"));
         ldar_model_destroy(again);
     }
@@ -133,8 +106,8 @@ static void test_bf16(void **state)
     struct ldar_error error;
     ldar_tensors *tensors;
     (void)state;
-    ldar_model *model = load(source_file("tests/golden/tiny.safetensors"));
-    save(model, LDAR_BF16, scratch("narrow"));
+    ldar_model *model = load_model(source_file("tests/golden/tiny.safetensors"));
+    save_model(model, LDAR_BF16, scratch("narrow"));
     assert_int_equal(ldar_tensors_open(scratch("narrow"), 0, &tensors, &error), LDAR_OK);
     static const char *const narrow[] = {"embeddings.weight", "lm_head.weight", "in_proj.weight", "out_proj.weight",
                                          "Wqkv.weight",       "fc1.weight",     "fc2.weight"};
@@ -161,12 +134,12 @@ static void test_bf16(void **state)
     }
     ldar_tensors_close(tensors);
     /* The table of symbols is float in memory, the matrices stay narrow, and bf16 made wide again is exact. */
-    ldar_model *again = load(scratch("narrow"));
+    ldar_model *again = load_model(scratch("narrow"));
     assert_int_equal(ldar_model_parameters(again)->stage[0].encoder.layer[0].bimamba.in_proj.dtype, LDAR_BF16);
     assert_int_equal(ldar_model_parameters(again)->stage[0].router_q.dtype, LDAR_F32);
-    save(again, LDAR_F32, scratch("wide"));
-    ldar_model *wide = load(scratch("wide"));
-    save(wide, LDAR_BF16, scratch("narrow again"));
+    save_model(again, LDAR_F32, scratch("wide"));
+    ldar_model *wide = load_model(scratch("wide"));
+    save_model(wide, LDAR_BF16, scratch("narrow again"));
     expect_equal_files(scratch("narrow"), scratch("narrow again"));
     ldar_model_destroy(wide);
     ldar_model_destroy(again);
@@ -378,7 +351,7 @@ static void test_flips(void **state)
     (void)state;
     print_message("LDAR_TEST_SEED=%llu\n", (unsigned long long)random);
     assert_int_equal(ldar_model_import(source_file(reference), NULL, &model, &error), LDAR_OK);
-    save(model, LDAR_BF16, scratch("sound"));
+    save_model(model, LDAR_BF16, scratch("sound"));
     ldar_model_destroy(model);
     struct bytes file = read_file(scratch("sound"));
     uint64_t header = 0;
@@ -413,7 +386,7 @@ static void test_hash_list(void **state)
     (void)state;
     assert_int_equal(ldar_config_preset("2m", &config, &error), LDAR_OK);
     assert_int_equal(ldar_model_create(&config, 1, &model, &error), LDAR_OK); /* D is 1 in both directions */
-    save(model, LDAR_F32, scratch("sound"));
+    save_model(model, LDAR_F32, scratch("sound"));
     ldar_model_destroy(model);
     struct bytes file = read_file(scratch("sound"));
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -442,8 +415,8 @@ static void test_release(void **state)
     assert_int_equal(ldar_config_preset("2m", &config, &error), LDAR_OK);
     assert_int_equal(ldar_model_create(&config, 1, &model, &error), LDAR_OK);
     for (int dtype = LDAR_F32; dtype <= LDAR_BF16; dtype++) {
-        save(model, (enum ldar_dtype)dtype, scratch("views"));
-        ldar_model *views = load(scratch("views"));
+        save_model(model, (enum ldar_dtype)dtype, scratch("views"));
+        ldar_model *views = load_model(scratch("views"));
         for (int step = 0; step < 2; step++) {
             const struct ldar_model *one = step ? model : views; /* one from a file, one on the heap */
             for (size_t i = 0; i < one->table.count; i++) {
@@ -452,9 +425,9 @@ static void test_release(void **state)
                 }
             }
         }
-        save(views, (enum ldar_dtype)dtype, scratch("again"));
+        save_model(views, (enum ldar_dtype)dtype, scratch("again"));
         expect_equal_files(scratch("views"), scratch("again"));
-        save(model, (enum ldar_dtype)dtype, scratch("again"));
+        save_model(model, (enum ldar_dtype)dtype, scratch("again"));
         expect_equal_files(scratch("views"), scratch("again"));
         ldar_model_destroy(views);
     }
