@@ -30,7 +30,7 @@ int main(int argc, char **argv)
 
     const size_t offsets[2] = {0, length};
     const struct ldar_batch batch = {ids, offsets, 1};
-    const struct ldar_outputs outputs = {sizeof outputs, NULL, NULL, NULL, NULL, NULL, NULL, NULL, mean};
+    const struct ldar_outputs outputs = {sizeof outputs, NULL, NULL, NULL, NULL, NULL, NULL, NULL, mean, 1};
     if (ldar_forward(context, &batch, NULL, &outputs, &error))
         return fail(error.message);
 

@@ -95,9 +95,9 @@ struct ldar_backend {
     /* logits (rows, 7) of x[0]. */
     void (*head)(struct ldar_device *device, const struct ldar_packed *packed, float *logits);
 
-    /* mean (sequences, D) of the rows of x[0] of each sequence, summed in double and in their order; NaN where it has
-     * none. */
-    void (*pool)(struct ldar_device *device, const struct ldar_packed *packed, float *mean);
+    /* mean (sequences, parts, D) of the rows of x[0] of each part of each sequence (ldar_head_part), summed in double
+     * and in their order; NaN where the sequence has none. */
+    void (*pool)(struct ldar_device *device, const struct ldar_packed *packed, size_t parts, float *mean);
 
     /* The first `width` columns of x[stage], (rows, width). */
     void (*read)(struct ldar_device *device, size_t stage, const struct ldar_packed *packed, float *out, size_t width);
@@ -125,8 +125,10 @@ struct ldar_backend {
      */
     void (*classify)(struct ldar_device *device, const struct ldar_packed *packed, const uint8_t *labels, float scale,
                      float *loss, uint8_t *correct);
-    /* In its place: each row of dx[0] = dmean (sequences, D) of its sequence by the length of that, which is not 0. */
-    void (*pool_backward)(struct ldar_device *device, const struct ldar_packed *packed, const float *dmean);
+    /* In its place: each row of dx[0] = the sum of dmean (sequences, parts, D) of the parts that it is in, each by that
+     * part's length. No sequence is empty. */
+    void (*pool_backward)(struct ldar_device *device, const struct ldar_packed *packed, size_t parts,
+                          const float *dmean);
     void (*stack_backward)(struct ldar_device *device, size_t stage, enum ldar_stack_part part,
                            const struct ldar_packed *packed);
     /* dx[stage + 1]; prob's share by the averages and the straight-through estimate, (rows); and, where the reach is to

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "arguments.h"
+#include "model/head.h"
 #include "model/network.h"
 #include "status.h"
 
@@ -120,6 +121,9 @@ enum ldar_status ldar_forward(ldar_context *context, const struct ldar_batch *ba
         return ldar_fail(error, LDAR_ERROR_ARGUMENT, "no context or no outputs");
     if (outputs->size != sizeof *outputs || boundaries->size != sizeof *boundaries)
         return ldar_fail(error, LDAR_ERROR_ARGUMENT, "the size field of the outputs or boundaries is not set");
+    if (outputs->parts > LDAR_MAX_PARTS)
+        return ldar_fail(error, LDAR_ERROR_ARGUMENT, "means of %zu parts of each sequence, more than %d",
+                         outputs->parts, LDAR_MAX_PARTS);
     enum ldar_status status = ldar_batch_check(batch, error);
     if (status != LDAR_OK)
         return status;
@@ -127,7 +131,8 @@ enum ldar_status ldar_forward(ldar_context *context, const struct ldar_batch *ba
     if (total == 0) {
         if (outputs->chunk_offsets)
             memset(outputs->chunk_offsets, 0, (batch->sequences + 1) * sizeof *outputs->chunk_offsets);
-        for (size_t i = 0; outputs->mean && i < batch->sequences * context->network.config->stage[0].width; i++)
+        const size_t means = batch->sequences * ldar_parts(outputs->parts);
+        for (size_t i = 0; outputs->mean && i < means * context->network.config->stage[0].width; i++)
             outputs->mean[i] = NAN;
         return LDAR_OK;
     }

@@ -3,6 +3,7 @@
 
 #include "arguments.h"
 #include "model/gradient_tree.h"
+#include "model/head.h"
 #include "model/model.h"
 #include "model/network.h"
 #include "model/reach.h"
@@ -40,7 +41,7 @@ struct ldar_trainer {
     uint8_t *correct;
     size_t room;
 
-    float *mean, *dmean; /* of examples: (example_room, D), */
+    float *mean, *dmean; /* of examples: (example_room, parts, D), */
     double *scores;      /* (example_room, outputs) */
     double *row;         /* and (D) */
     size_t example_room, example_bytes;
@@ -356,21 +357,22 @@ static enum ldar_status check_targets(const struct ldar_head *head, const float 
 /* Room on the host for the means and scores of that many sequences, within what is allowed. */
 static enum ldar_status reserve_examples(ldar_trainer *trainer, size_t sequences, struct ldar_error *error)
 {
-    const size_t width = ldar_model_config(trainer->model)->stage[0].width;
-    const size_t outputs = ldar_model_head(trainer->model)->outputs;
+    const struct ldar_head *head = ldar_model_head(trainer->model);
+    const size_t columns = ldar_head_columns(head, ldar_model_config(trainer->model)->stage[0].width);
+    const size_t outputs = head->outputs;
     size_t bytes;
     if (sequences <= trainer->example_room)
         return LDAR_OK;
     release_examples(trainer);
-    if (__builtin_mul_overflow(sequences, 2 * width * sizeof(float) + outputs * sizeof(double), &bytes)
-        || __builtin_add_overflow(bytes, width * sizeof(double), &bytes) || bytes > device_limit(trainer))
+    if (__builtin_mul_overflow(sequences, 2 * columns * sizeof(float) + outputs * sizeof(double), &bytes)
+        || __builtin_add_overflow(bytes, columns * sizeof(double), &bytes) || bytes > device_limit(trainer))
         return ldar_fail(error, LDAR_ERROR_MEMORY,
                          "the means and scores of %zu sequences do not fit the %zu MiB allowed: choose fewer",
                          sequences, trainer->max_bytes >> 20);
-    trainer->mean = malloc(sequences * width * sizeof *trainer->mean);
-    trainer->dmean = malloc(sequences * width * sizeof *trainer->dmean);
+    trainer->mean = malloc(sequences * columns * sizeof *trainer->mean);
+    trainer->dmean = malloc(sequences * columns * sizeof *trainer->dmean);
     trainer->scores = malloc(sequences * outputs * sizeof *trainer->scores);
-    trainer->row = malloc(width * sizeof *trainer->row);
+    trainer->row = malloc(columns * sizeof *trainer->row);
     if (!trainer->mean || !trainer->dmean || !trainer->scores || !trainer->row) {
         release_examples(trainer);
         return ldar_fail_memory(error, bytes, "the means and scores of a batch");
@@ -446,9 +448,9 @@ enum ldar_status ldar_trainer_scores(ldar_trainer *trainer, const struct ldar_ba
         status = reserve(trainer, batch, error);
     if (status != LDAR_OK)
         return status;
-    ldar_network_pool(&trainer->network, batch, trainer->mean);
-    ldar_head_scores(ldar_model_head(trainer->model), trainer->network.config->stage[0].width, trainer->mean,
-                     batch->sequences, scores);
+    const struct ldar_head *head = ldar_model_head(trainer->model);
+    ldar_network_pool(&trainer->network, batch, ldar_parts(head->parts), trainer->mean);
+    ldar_head_scores(head, trainer->network.config->stage[0].width, trainer->mean, batch->sequences, scores);
     return LDAR_OK;
 }
 

@@ -8,7 +8,7 @@
 enum ldar_status classifier_means(struct classifier *classifier, const struct ldar_batch *batch, float *means,
                                   struct ldar_error *error)
 {
-    const struct ldar_outputs outputs = {.size = sizeof outputs, .mean = means};
+    const struct ldar_outputs outputs = {.size = sizeof outputs, .mean = means, .parts = classifier->parts};
     return ldar_forward(classifier->context, batch, NULL, &outputs, error);
 }
 
@@ -17,7 +17,8 @@ enum ldar_status classifier_scores(void *own, const struct ldar_batch *batch, fl
     struct classifier *classifier = own;
     if (batch->sequences > classifier->room) {
         free(classifier->means);
-        classifier->means = malloc(batch->sequences * classifier->width * sizeof *classifier->means);
+        classifier->means =
+            malloc(batch->sequences * classifier->parts * classifier->width * sizeof *classifier->means);
         classifier->room = classifier->means ? batch->sequences : 0;
     }
     if (!classifier->means)

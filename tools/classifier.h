@@ -5,18 +5,18 @@
 #include <ldar/context.h>
 
 /*
- * Means of hidden states, and what a model's head makes of them. Borrows context and head; zeroed but for them. One
- * user at a time.
+ * Means of hidden states, one behind the other of each part of a sequence, and what a model's head makes of them.
+ * Borrows context and head; zeroed but for the first four. One user at a time.
  */
 struct classifier {
     ldar_context *context;
     const struct ldar_head *head; /* NULL where means alone are wanted */
-    size_t width;
-    float *means; /* (room, width) */
+    size_t width, parts;          /* parts: those of the head */
+    float *means;                 /* (room, parts, width) */
     size_t room;
 };
 
-/* means (sequences, width) of a batch. */
+/* means (sequences, parts, width) of a batch. */
 LDAR_MUST_USE enum ldar_status classifier_means(struct classifier *classifier, const struct ldar_batch *batch,
                                                 float *means, struct ldar_error *error);
 

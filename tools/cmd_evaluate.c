@@ -15,21 +15,14 @@ static const struct {
     const char *name;
     enum mode mode;
 } own_options[] = {
-    {"windows", MASKED},    {"part", MASKED},
-    {"region", MASKED},     {"regions", MASKED},
-    {"mask", MASKED},       {"mask-all", MASKED},
-    {"boundaries", MASKED}, {"data", SUITE},
-    {"tasks", SUITE},       {"folds", SUITE},
-    {"keep-models", SUITE}, {"reference", SUITE},
-    {"freeze", SUITE},      {"last", SUITE},
-    {"epochs", SUITE},      {"batch", SUITE},
-    {"head-rate", SUITE},   {"decay", SUITE},
-    {"warmup", SUITE},      {"ratio-weight", SUITE},
-    {"patience", SUITE},    {"halve-after", SUITE},
-    {"augment", SUITE},     {"both-strands", SUITE},
-    {"rate", SUITE},        {"checkpoint-every", SUITE},
-    {"shard", SUITE},       {"resume", SUITE},
-    {"dry-run", SUITE},
+    {"windows", MASKED},  {"part", MASKED},       {"region", MASKED},     {"regions", MASKED},
+    {"mask", MASKED},     {"mask-all", MASKED},   {"boundaries", MASKED}, {"data", SUITE},
+    {"tasks", SUITE},     {"folds", SUITE},       {"keep-models", SUITE}, {"reference", SUITE},
+    {"freeze", SUITE},    {"last", SUITE},        {"epochs", SUITE},      {"batch", SUITE},
+    {"head-rate", SUITE}, {"decay", SUITE},       {"warmup", SUITE},      {"ratio-weight", SUITE},
+    {"patience", SUITE},  {"halve-after", SUITE}, {"augment", SUITE},     {"both-strands", SUITE},
+    {"parts", SUITE},     {"anneal", SUITE},      {"rate", SUITE},        {"checkpoint-every", SUITE},
+    {"shard", SUITE},     {"resume", SUITE},      {"dry-run", SUITE},
 };
 
 static enum exit_status choose(const struct evaluate *settings, enum mode *mode)

@@ -49,6 +49,8 @@ static enum exit_status print_head(const char *path, const struct ldar_model_inf
     } else {
         printf("head         a value: %s\n", outputs);
     }
+    if (info->parts > 1)
+        printf("parts        %zu of each sequence, told apart\n", info->parts);
     free(outputs);
     return EXIT_DONE;
 }
@@ -62,9 +64,10 @@ static enum exit_status print_head_json(const char *path, const struct ldar_mode
     }
     char *name = outputs ? quote_json(outputs) : NULL;
     if (name && info->head == LDAR_HEAD_CLASSES)
-        printf(", \"head\": {\"kind\": \"classes\", \"outputs\": %zu, \"names\": %s}", info->outputs, outputs);
+        printf(", \"head\": {\"kind\": \"classes\", \"outputs\": %zu, \"parts\": %zu, \"names\": %s}", info->outputs,
+               info->parts, outputs);
     else if (name)
-        printf(", \"head\": {\"kind\": \"value\", \"outputs\": 1, \"names\": [%s]}", name);
+        printf(", \"head\": {\"kind\": \"value\", \"outputs\": 1, \"parts\": %zu, \"names\": [%s]}", info->parts, name);
     const enum exit_status status = name ? EXIT_DONE : no_memory();
     free(name);
     free(outputs);

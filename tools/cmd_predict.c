@@ -26,9 +26,9 @@ struct prediction {
     struct provenance provenance;
     output *out;
     size_t width;
-    double *sum; /* (width) of the record's hidden states so far */
+    double *sum; /* (head->parts, width) of the record's hidden states so far */
     uint64_t rows;
-    float *mean;   /* (width) */
+    float *mean;   /* (head->parts, width) */
     float *scores; /* (head->outputs) */
     double *p;     /* (head->outputs) */
     char *name;    /* of the record */
@@ -114,7 +114,7 @@ static enum ldar_status begin_record(void *user, const struct record *record, st
 {
     struct prediction *prediction = user;
     const size_t bytes = strlen(record->name) + 1;
-    memset(prediction->sum, 0, prediction->width * sizeof *prediction->sum);
+    memset(prediction->sum, 0, prediction->head->parts * prediction->width * sizeof *prediction->sum);
     prediction->rows = 0;
     if (bytes > prediction->name_room) {
         char *name = realloc(prediction->name, 2 * bytes);
@@ -131,19 +131,29 @@ static enum ldar_status take_rows(void *user, const struct pipeline_rows *rows, 
 {
     struct prediction *prediction = user;
     (void)error;
-    for (size_t i = 0; i < prediction->width; i++)
+    for (size_t i = 0; i < prediction->head->parts * prediction->width; i++)
         prediction->sum[i] += rows->sum[i];
     prediction->rows += rows->sum_rows;
     return LDAR_OK;
+}
+
+static void find_means(struct prediction *prediction)
+{
+    const size_t width = prediction->width, parts = prediction->head->parts;
+    for (size_t part = 0; part < parts; part++) {
+        size_t first, end;
+        ldar_head_part(prediction->rows, parts, part, &first, &end);
+        for (size_t i = part * width; i < (part + 1) * width; i++)
+            prediction->mean[i] = (float)(prediction->sum[i] / (double)(end - first));
+    }
 }
 
 static enum ldar_status end_record(void *user, uint64_t length, struct ldar_error *error)
 {
     struct prediction *prediction = user;
     const struct ldar_head *head = prediction->head;
-    for (size_t i = 0; i < prediction->width; i++)
-        prediction->mean[i] = (float)(prediction->sum[i] / (double)prediction->rows);
     if (length > 0) {
+        find_means(prediction);
         ldar_head_scores(head, prediction->width, prediction->mean, 1, prediction->scores);
         if (head->kind == LDAR_HEAD_CLASSES)
             metrics_softmax(prediction->scores, head->outputs, prediction->p);
@@ -166,13 +176,18 @@ static bool reserve_reverse(struct prediction *prediction, size_t nucleotides)
     return prediction->room > 0;
 }
 
-/* Each row becomes the mean of that and of the other strand's row of the same base: the head is linear. */
+/*
+ * Each row becomes the mean of that and of a row of the other strand, since the head is linear: of the same base, as
+ * windows share a record by bases, or where the head tells parts apart of the same place.
+ */
 static void average_rows(const struct prediction *prediction, const struct ldar_batch *batch, float *hidden)
 {
     const size_t width = prediction->width;
+    const int by_place = prediction->head->parts > 1;
     for (size_t s = 0; s < batch->sequences; s++)
         for (size_t i = batch->offsets[s]; i < batch->offsets[s + 1]; i++) {
-            const float *other = prediction->hidden + (batch->offsets[s] + batch->offsets[s + 1] - 1 - i) * width;
+            const size_t same_base = batch->offsets[s] + batch->offsets[s + 1] - 1 - i;
+            const float *other = prediction->hidden + (by_place ? i : same_base) * width;
             for (size_t k = 0; k < width; k++)
                 hidden[i * width + k] = (hidden[i * width + k] + other[k]) / 2;
         }
@@ -202,7 +217,7 @@ static enum ldar_status compute_both(void *user, const struct ldar_batch *batch,
 
 /* ---- the command ---- */
 
-/* Parts tell which classifier made them: its head is read again, and must be the same. */
+/* Results to be merged tell which classifier made them: its head is read again, and must be the same. */
 static enum ldar_status reopen(struct prediction *prediction, const struct session *session, struct ldar_error *error)
 {
     const char *path = prediction->settings->input.common.model;
@@ -216,26 +231,34 @@ static enum ldar_status reopen(struct prediction *prediction, const struct sessi
                : fail(error, LDAR_ERROR_ARGUMENT, "%s is no longer the classifier that the parts were made with", path);
 }
 
+static enum ldar_status find_head(struct prediction *prediction, const struct session *session,
+                                  struct ldar_error *error)
+{
+    if (session->model && !ldar_model_head(session->model))
+        return fail(error, LDAR_ERROR_ARGUMENT, "%s is no classifier: make one of it with `ldar finetune`",
+                    prediction->settings->input.common.model);
+    const enum ldar_status status = session->model ? LDAR_OK : reopen(prediction, session, error);
+    if (status == LDAR_OK)
+        prediction->head = ldar_model_head(session->model ? session->model : prediction->own);
+    return status;
+}
+
+static bool reserve_record(struct prediction *prediction)
+{
+    const size_t columns = prediction->head->parts * prediction->width;
+    prediction->sum = malloc(columns * sizeof *prediction->sum);
+    prediction->mean = malloc(columns * sizeof *prediction->mean);
+    prediction->scores = malloc(prediction->head->outputs * sizeof *prediction->scores);
+    prediction->p = malloc(prediction->head->outputs * sizeof *prediction->p);
+    return prediction->sum && prediction->mean && prediction->scores && prediction->p;
+}
+
 static enum ldar_status open_table(void *user, const struct session *session, const struct pipeline *pipeline,
                                    struct ldar_error *error)
 {
     struct prediction *prediction = user;
-    enum ldar_status status = session->model ? LDAR_OK : reopen(prediction, session, error);
-    if (status != LDAR_OK)
-        return status;
-    prediction->head = ldar_model_head(session->model ? session->model : prediction->own);
     prediction->provenance = session->provenance;
-    if (!prediction->sum)
-        prediction->sum = malloc(prediction->width * sizeof *prediction->sum);
-    if (!prediction->mean)
-        prediction->mean = malloc(prediction->width * sizeof *prediction->mean);
-    if (!prediction->scores)
-        prediction->scores = malloc(prediction->head->outputs * sizeof *prediction->scores);
-    if (!prediction->p)
-        prediction->p = malloc(prediction->head->outputs * sizeof *prediction->p);
-    if (!prediction->sum || !prediction->mean || !prediction->scores || !prediction->p)
-        return fail(error, LDAR_ERROR_MEMORY, "out of memory");
-    status = output_create(pipeline->output, &prediction->out, error);
+    enum ldar_status status = output_create(pipeline->output, &prediction->out, error);
     if (status == LDAR_OK)
         status = write_header(prediction, error);
     if (status != LDAR_OK)
@@ -253,12 +276,12 @@ static void abandon_table(void *user)
     output_abandon(((struct prediction *)user)->out);
 }
 
-/* Of parts that are merged the session has no model: that the classifier is one was seen when they were made. */
 static enum ldar_status predict_all(const struct predict *predict, const struct session *session,
                                     struct ldar_error *error)
 {
-    struct prediction prediction = {.settings = predict, .context = session->context};
-    const struct consumer consumer = {
+    struct prediction prediction = {
+        .settings = predict, .context = session->context, .width = session->info.config.stage[0].width};
+    struct consumer consumer = {
         .user = &prediction,
         .open = open_table,
         .begin = begin_record,
@@ -270,15 +293,16 @@ static enum ldar_status predict_all(const struct predict *predict, const struct 
         .passes = 2,
     };
     struct pipeline pipeline;
-    if (session->model && !ldar_model_head(session->model))
-        return fail(error, LDAR_ERROR_ARGUMENT, "%s is no classifier: make one of it with `ldar finetune`",
-                    predict->input.common.model);
-    enum ldar_status status = pipeline_open(&predict->input, &pipeline, error);
-    if (status != LDAR_OK)
-        return status;
-    prediction.width = session->info.config.stage[0].width;
-    status = pipeline_run(&predict->input, session, &pipeline, PIPELINE_HIDDEN | PIPELINE_SUM, &consumer, error);
-    pipeline_close(&pipeline);
+    enum ldar_status status = find_head(&prediction, session, error);
+    if (status == LDAR_OK && !reserve_record(&prediction))
+        status = fail(error, LDAR_ERROR_MEMORY, "no memory for the means of a sequence");
+    if (status == LDAR_OK)
+        status = pipeline_open(&predict->input, &pipeline, error);
+    if (status == LDAR_OK) {
+        consumer.parts = prediction.head->parts;
+        status = pipeline_run(&predict->input, session, &pipeline, PIPELINE_HIDDEN | PIPELINE_SUM, &consumer, error);
+        pipeline_close(&pipeline);
+    }
     void *const own[] = {prediction.sum,  prediction.mean, prediction.scores, prediction.p,
                          prediction.name, prediction.ids,  prediction.hidden};
     for (size_t i = 0; i < sizeof own / sizeof *own; i++)
@@ -346,7 +370,7 @@ const struct command command_predict = {
         "the table and how the classes are numbered. An empty record has nan.\n"
         "\n"
         "A record longer than --window is cut into windows that overlap; its hidden states are averaged over all of "
-        "it.\n"
+        "it. A classifier that tells parts of a sequence apart refuses such a record.\n"
         "\n"
         "  ldar predict -m run/model.safetensors reads.fq.gz -o classes.tsv\n"
         "  ldar predict -m run/model.safetensors -f genome.fa -R promoters.bed\n",

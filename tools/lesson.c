@@ -55,6 +55,19 @@ const struct option option_lesson_last = {
     .help = "Only the last K blocks learn, and the head; 0: all of them.",
 };
 
+const struct option option_lesson_parts = {
+    .name = "parts",
+    .kind = OPTION_COUNT,
+    .argument = "K",
+    .place = LESSON(parts),
+    .initial = "1",
+    .min = 1,
+    .max = LDAR_MAX_PARTS,
+    .help =
+        "The head sees the means of K equal parts of a sequence, and so what stands where; as published, the mean of "
+        "all of it. For sequences that are cut around a site, about a part for each nucleotide or for a few.",
+};
+
 const struct option option_lesson_epochs = {
     .name = "epochs",
     .kind = OPTION_COUNT,
@@ -147,6 +160,14 @@ const struct option option_lesson_halve_after = {
     .help = "The rate is halved when validation has not risen for N epochs.",
 };
 
+const struct option option_lesson_anneal = {
+    .name = "anneal",
+    .kind = OPTION_FLAG,
+    .place = LESSON(plan.anneal),
+    .help = "In place of halving and patience: the rate falls along half a cosine to nothing over the --epochs, all of "
+            "which are taken. The best epoch is kept.",
+};
+
 const struct option option_lesson_augment = {
     .name = "augment",
     .kind = OPTION_FLAG,
@@ -173,14 +194,24 @@ const struct option option_lesson_checkpoint = {
 
 enum exit_status lesson_check(const struct lesson_settings *settings)
 {
-    static const char *const training_options[] = {"last",      "epochs",      "batch",   "rate",
-                                                   "head-rate", "decay",       "warmup",  "ratio-weight",
-                                                   "patience",  "halve-after", "augment", "checkpoint-every"};
+    static const char *const training_options[] = {"last",   "epochs",  "batch",           "rate",     "head-rate",
+                                                   "decay",  "warmup",  "ratio-weight",    "patience", "halve-after",
+                                                   "anneal", "augment", "checkpoint-every"};
     const struct common *common = &settings->input.common;
     for (size_t i = 0; settings->freeze && i < sizeof training_options / sizeof *training_options; i++)
         if (option_given(common, training_options[i])) {
             say_error("options --freeze and --%s exclude each other: nothing of a frozen model is trained but the head",
                       training_options[i]);
+            return EXIT_USAGE;
+        }
+    if (settings->plan.anneal && !option_given(common, "epochs")) {
+        say_error("option --anneal: say with --epochs N over how many epochs the rate falls");
+        return EXIT_USAGE;
+    }
+    static const char *const not_annealed[] = {"patience", "halve-after"};
+    for (size_t i = 0; settings->plan.anneal && i < sizeof not_annealed / sizeof *not_annealed; i++)
+        if (option_given(common, not_annealed[i])) {
+            say_error("options --anneal and --%s exclude each other", not_annealed[i]);
             return EXIT_USAGE;
         }
     if (settings->plan.rate == 0 || settings->head_rate == 0) {
@@ -216,8 +247,9 @@ static enum ldar_status open_classifier(const struct lesson_settings *settings, 
                                         struct classifier *classifier, struct ldar_error *error)
 {
     const struct ldar_context_options options = context_options(&settings->input.common);
-    *classifier =
-        (struct classifier){.head = ldar_model_head(model), .width = ldar_model_config(model)->stage[0].width};
+    *classifier = (struct classifier){.head = ldar_model_head(model),
+                                      .width = ldar_model_config(model)->stage[0].width,
+                                      .parts = (size_t)settings->parts};
     return ldar_context_create(model, &options, &classifier->context, error);
 }
 
@@ -233,22 +265,27 @@ static enum ldar_status means_as_scores(void *own, const struct ldar_batch *batc
     return classifier_means(own, batch, means, error);
 }
 
+size_t lesson_features(const struct lesson_settings *settings, const ldar_model *model)
+{
+    return (size_t)settings->parts * ldar_model_config(model)->stage[0].width;
+}
+
 enum ldar_status lesson_means(const struct lesson_settings *settings, const ldar_model *model,
                               const struct table *table, float **means, struct ldar_error *error)
 {
-    const size_t width = ldar_model_config(model)->stage[0].width;
+    const size_t features = lesson_features(settings, model);
     struct examples all;
     struct classifier classifier;
     size_t *rows;
     const bool listed = examples_all(table, &all, &rows);
-    *means = listed ? malloc(table->count * width * sizeof **means) : NULL;
+    *means = listed ? malloc(table->count * features * sizeof **means) : NULL;
     enum ldar_status status =
         *means ? open_classifier(settings, model, &classifier, error)
                : fail(error, LDAR_ERROR_MEMORY, "no memory for the embeddings of %zu sequences", table->count);
     if (status == LDAR_OK) {
         const struct scorer scorer = {.scores = means_as_scores,
                                       .own = &classifier,
-                                      .outputs = width,
+                                      .outputs = features,
                                       .batch = batch_of(classifier.context),
                                       .both_strands = settings->plan.both_strands};
         status = scorer_run(&scorer, &all, *means, NULL, NULL, error);
@@ -283,7 +320,10 @@ static struct ldar_trainer_options trainer_options(const struct lesson *lesson)
 
 static enum ldar_status make_trainer(const struct lesson *lesson, ldar_trainer **trainer, struct ldar_error *error)
 {
-    const struct ldar_head head = {.kind = lesson->kind, .outputs = lesson->outputs, .names = lesson->names};
+    const struct ldar_head head = {.kind = lesson->kind,
+                                   .outputs = lesson->outputs,
+                                   .names = lesson->names,
+                                   .parts = (size_t)lesson->settings->parts};
     const struct ldar_trainer_options options = trainer_options(lesson);
     ldar_model *model;
     enum ldar_status status = ldar_model_with_head(lesson->model, &head, lesson->seed, &model, error);
@@ -420,7 +460,8 @@ static enum ldar_status measure_scoring(const struct lesson *lesson, struct rehe
     pass->classifier = &classifier;
     status = fill_rehearsal(&lesson->train.examples, SIZE_MAX, batch_of(classifier.context), &pass->pack, error);
     if (status == LDAR_OK) {
-        pass->means = malloc(pass->pack.batch.sequences * classifier.width * sizeof *pass->means);
+        pass->means =
+            malloc(pass->pack.batch.sequences * lesson_features(lesson->settings, lesson->model) * sizeof *pass->means);
         status = pass->means ? forecast_seconds(&measured, &seconds, error)
                              : fail(error, LDAR_ERROR_MEMORY, "no memory for a batch of sequences");
     }

@@ -16,26 +16,27 @@ struct lesson_settings {
     struct input input; /* -f, and as --window the longest sequence that is taken */
     struct tuning_plan plan;
     double decay, head_rate, ratio_weight;
-    uint64_t last;
+    uint64_t last, parts;
     int freeze;
 };
 
 extern const struct option option_lesson_reference, option_lesson_window, option_lesson_freeze, option_lesson_last,
-    option_lesson_epochs, option_lesson_batch, option_lesson_rate, option_lesson_head_rate, option_lesson_decay,
-    option_lesson_warmup, option_lesson_ratio_weight, option_lesson_patience, option_lesson_halve_after,
-    option_lesson_augment, option_lesson_both_strands, option_lesson_checkpoint;
+    option_lesson_parts, option_lesson_epochs, option_lesson_batch, option_lesson_rate, option_lesson_head_rate,
+    option_lesson_decay, option_lesson_warmup, option_lesson_ratio_weight, option_lesson_patience,
+    option_lesson_halve_after, option_lesson_anneal, option_lesson_augment, option_lesson_both_strands,
+    option_lesson_checkpoint;
 
 /* All but the window and the rate, which evaluate has meanings of its own for. */
 #define OPTIONS_LESSON                                                                                                 \
-    &option_lesson_reference, &option_lesson_freeze, &option_lesson_last, &option_lesson_epochs, &option_lesson_batch, \
-        &option_lesson_head_rate, &option_lesson_decay, &option_lesson_warmup, &option_lesson_ratio_weight,            \
-        &option_lesson_patience, &option_lesson_halve_after, &option_lesson_augment, &option_lesson_both_strands,      \
-        &option_lesson_checkpoint
+    &option_lesson_reference, &option_lesson_freeze, &option_lesson_last, &option_lesson_parts, &option_lesson_epochs, \
+        &option_lesson_batch, &option_lesson_head_rate, &option_lesson_decay, &option_lesson_warmup,                   \
+        &option_lesson_ratio_weight, &option_lesson_patience, &option_lesson_halve_after, &option_lesson_anneal,       \
+        &option_lesson_augment, &option_lesson_both_strands, &option_lesson_checkpoint
 
 /* Usage errors of these options. */
 enum exit_status lesson_check(const struct lesson_settings *settings);
 
-/* Examples, and for a frozen model the means of their table's rows, (table->count, D). */
+/* Examples, and for a frozen model the means of their table's rows, (table->count, parts, D). */
 struct lesson_part {
     struct examples examples;
     const float *means;
@@ -66,11 +67,14 @@ struct lesson {
 LDAR_MUST_USE enum ldar_status lesson_give(struct lesson *lesson, struct ldar_error *error);
 
 /*
- * Of a frozen model: the means of the rows of a table, (count, D), of both strands where the settings wish it. The
- * caller frees *means.
+ * Of a frozen model: the means of the rows of a table, (count, parts, D), of both strands where the settings wish it.
+ * The caller frees *means.
  */
 LDAR_MUST_USE enum ldar_status lesson_means(const struct lesson_settings *settings, const ldar_model *model,
                                             const struct table *table, float **means, struct ldar_error *error);
+
+/* What the head is given of a sequence: D numbers of each part. */
+size_t lesson_features(const struct lesson_settings *settings, const ldar_model *model);
 
 /* How fast a lesson would go, measured on its own first examples. */
 struct lesson_pace {

@@ -15,7 +15,7 @@ struct files {
     const struct pipeline *pipeline;
     const struct consumer *consumer;
     struct window_shape shape;
-    double *sum; /* (shape.sum_width) */
+    double *sum; /* (shape.parts, shape.sum_width) */
     struct blob blob;
     results *results;
     window_cutter *cutter;
@@ -48,12 +48,26 @@ static enum ldar_status hand_over_window(struct files *files, const struct windo
     return status == LDAR_OK ? results_put(files->results, files->blob.bytes, files->blob.length, error) : status;
 }
 
+/* Parts of a record whose length is not known yet can't be told. */
+static enum ldar_status check_whole(const struct files *files, const struct window_result *result,
+                                    struct ldar_error *error)
+{
+    return files->shape.parts == 1 || (result->first && result->last)
+               ? LDAR_OK
+               : fail(error, LDAR_ERROR_ARGUMENT,
+                      "%s is longer than --window: this classifier tells %zu parts of a sequence apart, and takes none "
+                      "that it must cut; give it sequences as those that it learned from, or a longer --window",
+                      result->record.name, files->shape.parts);
+}
+
 static enum ldar_status hand_over(struct files *files, const struct slot *slot, struct ldar_error *error)
 {
     enum ldar_status status = LDAR_OK;
     for (size_t s = 0; s < slot->batch.input.sequences && status == LDAR_OK; s++) {
         const struct window_result result = slot_result(slot, s, &files->shape, files->sum);
-        status = hand_over_window(files, &result, error);
+        status = check_whole(files, &result, error);
+        if (status == LDAR_OK)
+            status = hand_over_window(files, &result, error);
         files->done += (double)result.rows.count;
     }
     return status;
@@ -366,8 +380,11 @@ enum ldar_status pipeline_run(const struct input *input, const struct session *s
     struct run run = {input, session, pipeline, consumer, .slots = {{.room = room}, {.room = room}}};
     run.files.pipeline = pipeline;
     run.files.consumer = consumer;
-    run.files.shape = (struct window_shape){wishes, width, wishes & PIPELINE_LOGITS ? LDAR_SYMBOLS : width};
-    run.files.sum = malloc(run.files.shape.sum_width * sizeof *run.files.sum);
+    run.files.shape = (struct window_shape){.wishes = wishes,
+                                            .width = width,
+                                            .sum_width = wishes & PIPELINE_LOGITS ? LDAR_SYMBOLS : width,
+                                            .parts = consumer->parts > 1 ? consumer->parts : 1};
+    run.files.sum = malloc(run.files.shape.parts * run.files.shape.sum_width * sizeof *run.files.sum);
     enum ldar_status status = LDAR_OK;
     if (!run.files.sum)
         status = fail(error, LDAR_ERROR_MEMORY, "out of memory");

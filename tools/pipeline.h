@@ -81,7 +81,7 @@ struct pipeline_rows {
     size_t chunk_count;  /* tokens that begin here */
     const float *chunks; /* (chunk_count, D) */
     const float *log_p;  /* (count, 4) of A, C, G, T */
-    const double *sum;   /* (D), or (7) of logits: of sum_rows rows */
+    const double *sum;   /* (parts, D), or (parts, 7) of logits: of sum_rows rows */
     uint64_t sum_rows;
 };
 
@@ -112,6 +112,11 @@ struct consumer {
                                 const struct ldar_outputs *outputs, float *log_p, struct ldar_error *error);
     /* Of `compute`, for --dry-run: how many passes over a batch it makes; 0: one for each base that is owned. */
     unsigned passes;
+    /*
+     * Of PIPELINE_SUM: a sum of each of so many parts of a record (ldar_head_part) in place of one; 0 stands for 1.
+     * With more than one, a record that takes more than a window is an error.
+     */
+    size_t parts;
 };
 
 /*

@@ -15,7 +15,7 @@ struct rehearsal {
     window_cutter *cutter; /* of which nothing is cut yet */
     struct slot *slot;
     const struct window_shape *shape;
-    double *sum; /* (shape->sum_width) */
+    double *sum; /* (shape->parts, shape->sum_width) */
     struct survey survey;
 };
 

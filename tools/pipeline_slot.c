@@ -131,17 +131,27 @@ static size_t count_boundaries(const uint8_t *boundary, size_t begin, size_t end
     return count;
 }
 
-/* What is summed, in its place: rows of `width` floats. */
-static struct pipeline_rows summed(struct pipeline_rows rows, size_t width, double *sum)
+static void sum_rows(const float *values, size_t first, size_t end, size_t width, double *sum)
+{
+    for (size_t i = 0; i < width; i++)
+        sum[i] = 0;
+    for (size_t row = first; row < end; row++)
+        for (size_t i = 0; i < width; i++)
+            sum[i] += values[row * width + i];
+}
+
+/* What is summed, in its place. */
+static struct pipeline_rows summed(struct pipeline_rows rows, const struct window_shape *shape, double *sum)
 {
     const float *values = rows.logits ? rows.logits : rows.hidden ? rows.hidden : rows.encoder;
     rows.sum_rows = values ? rows.count : rows.chunk_count;
     values = values ? values : rows.chunks;
-    for (size_t i = 0; i < width; i++)
-        sum[i] = 0;
-    for (size_t row = 0; row < rows.sum_rows; row++)
-        for (size_t i = 0; i < width; i++)
-            sum[i] += values[row * width + i];
+    for (size_t part = 0; part < shape->parts; part++) {
+        size_t first = 0, end = 0;
+        if (rows.sum_rows > 0)
+            ldar_head_part(rows.sum_rows, shape->parts, part, &first, &end);
+        sum_rows(values, first, end, shape->sum_width, sum + part * shape->sum_width);
+    }
     rows.logits = rows.hidden = rows.encoder = rows.chunks = NULL;
     rows.sum = sum;
     return rows;
@@ -175,7 +185,7 @@ struct window_result slot_result(const struct slot *slot, size_t index, const st
     if (window->owned_end > window->owned_begin)
         result.rows = owned_rows(&slot->room, &slot->batch, index);
     if (result.rows.count > 0 && shape->wishes & PIPELINE_SUM)
-        result.rows = summed(result.rows, shape->sum_width, sum);
+        result.rows = summed(result.rows, shape, sum);
     return result;
 }
 

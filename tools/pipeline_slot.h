@@ -32,7 +32,7 @@ struct slot {
 LDAR_MUST_USE enum ldar_status slot_compute(struct slot *slot, const struct session *session,
                                             const struct consumer *consumer, struct ldar_error *error);
 
-/* What a window of the batch came to; `sum` (shape->sum_width) is room for its sum. */
+/* What a window of the batch came to; `sum` (shape->parts, shape->sum_width) is room for its sums. */
 struct window_result slot_result(const struct slot *slot, size_t index, const struct window_shape *shape, double *sum);
 
 #endif

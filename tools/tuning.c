@@ -15,6 +15,7 @@
 enum { STATE_TEXT = 768, SCORED_AT_ONCE = 16384 };
 
 static const double checkpoint_seconds = 600; /* what a crash may cost where nobody said otherwise */
+static const double pi = 3.14159265358979323846;
 
 static uint64_t steps_of_epoch(const struct tuning *tuning)
 {
@@ -41,7 +42,8 @@ void tuning_begin(struct tuning *tuning)
 int tuning_ended(const struct tuning *tuning)
 {
     const struct tuning_state *state = &tuning->state;
-    return state->epoch == tuning->plan->epochs || state->since_best >= tuning->plan->patience;
+    return state->epoch == tuning->plan->epochs
+           || (!tuning->plan->anneal && state->since_best >= tuning->plan->patience);
 }
 
 /* ---- what an epoch takes, in which order ---- */
@@ -88,8 +90,12 @@ static double rate_now(const struct tuning *tuning)
 {
     const struct tuning_plan *plan = tuning->plan;
     const uint64_t step = tuning->state.step;
-    const double rise = step < plan->warmup ? (double)(step + 1) / (double)plan->warmup : 1;
-    return plan->rate * tuning->state.rate * rise;
+    if (step < plan->warmup)
+        return plan->rate * tuning->state.rate * (double)(step + 1) / (double)plan->warmup;
+    const double left = (double)(steps_of_epoch(tuning) * plan->epochs - step);
+    const double share = left / (left + (double)(step - plan->warmup));
+    const double fall = plan->anneal ? (1 - cos(pi * share)) / 2 : 1;
+    return plan->rate * tuning->state.rate * fall;
 }
 
 static enum ldar_status log_step(struct tuning *tuning, uint64_t epoch, const struct ldar_example_loss *loss,
@@ -238,11 +244,11 @@ static enum ldar_status save_model(const struct tuning *tuning, struct ldar_erro
     if (tuning->kind == LDAR_HEAD_CLASSES)
         return ldar_model_save(model, LDAR_F32, path, error);
     struct ldar_head head = *ldar_model_head(model);
-    const size_t width = ldar_model_config(model)->stage[0].width;
-    float *weight = malloc(width * sizeof *weight);
+    const size_t columns = head.parts * ldar_model_config(model)->stage[0].width;
+    float *weight = malloc(columns * sizeof *weight);
     if (!weight)
         return fail(error, LDAR_ERROR_MEMORY, "no memory for the head of the model");
-    for (size_t i = 0; i < width; i++)
+    for (size_t i = 0; i < columns; i++)
         weight[i] = (float)((double)head.weight[i] * tuning->scale);
     const float bias = (float)((double)head.bias[0] * tuning->scale + tuning->shift);
     head.weight = weight;
@@ -271,7 +277,7 @@ static enum ldar_status judge(struct tuning *tuning, const struct verdict *verdi
         state->best = isnan(merit) ? -INFINITY : merit;
         state->best_epoch = state->epoch;
     }
-    if (state->since_halved == tuning->plan->halve_after) {
+    if (!tuning->plan->anneal && state->since_halved == tuning->plan->halve_after) {
         state->rate /= 2;
         state->since_halved = 0;
     }

@@ -24,6 +24,7 @@ struct tuning_plan {
     uint64_t patience;    /* epochs without a better one after which training ends */
     uint64_t halve_after; /* the same after which the rate is halved */
     uint64_t warmup;      /* first steps, in which the rate rises linearly */
+    int anneal;           /* the rate falls to nothing over all epochs, which are taken whatever validation says */
     double rate;
     uint64_t seed;
     int augment;               /* each example is read on either strand with probability 1/2 */

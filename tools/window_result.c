@@ -69,7 +69,7 @@ static void list_arrays(const struct pipeline_rows *rows, const struct window_sh
     const size_t whole = wishes & PIPELINE_SUM ? 0 : rows->count;
     const size_t chunks = wishes & PIPELINE_SUM ? 0 : rows->chunk_count;
     const struct array list[ARRAYS] = {
-        {rows->sum, wishes & PIPELINE_SUM ? shape->sum_width : 0, sizeof(double)},
+        {rows->sum, wishes & PIPELINE_SUM ? shape->parts * shape->sum_width : 0, sizeof(double)},
         {rows->logits, wishes & PIPELINE_LOGITS ? whole : 0, LDAR_SYMBOLS * sizeof(float)},
         {rows->hidden, wishes & PIPELINE_HIDDEN ? whole : 0, shape->width * sizeof(float)},
         {rows->encoder, wishes & PIPELINE_ENCODER ? whole : 0, shape->width * sizeof(float)},

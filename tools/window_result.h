@@ -11,10 +11,10 @@ struct window_result {
     struct pipeline_rows rows;
 };
 
-/* What of a window is kept: the wishes, the model's width, and that of a sum. */
+/* What of a window is kept: the wishes, the model's width, and that of a sum and how many sums there are. */
 struct window_shape {
     unsigned wishes;
-    size_t width, sum_width;
+    size_t width, sum_width, parts;
 };
 
 LDAR_MUST_USE enum ldar_status window_result_hand_over(const struct window_result *result,

@@ -94,7 +94,8 @@ struct ldar_outputs {
     uint8_t *boundary; /* (T) 1 where a chunk begins */
     float *chunks; /* (M, D) the inner network's output; room for T rows, M = chunk_offsets[sequences] are written */
     size_t *chunk_offsets; /* (sequences + 1) where each sequence's chunks begin */
-    float *mean;           /* (sequences, D) mean of each sequence's last hidden states; NaN for an empty one */
+    float *mean;           /* (sequences, parts, D) means of each sequence's last hidden states; NaN for an empty one */
+    size_t parts; /* of a sequence, of each of which `mean` holds one, as ldar_head_part cuts it; 0 stands for 1 */
 };
 
 /* How boundaries are found. */

@@ -149,33 +149,44 @@ LDAR_API const struct ldar_config *ldar_model_config(const ldar_model *model);
 /*
  * A head makes scores of a sequence: the mean of its last hidden states (D) times weight^T, plus bias. The softmax of
  * the scores of a head of classes is the probability of each; the score of a head of a value is that value.
+ *
+ * So it is published. A mean does not tell what stands where; a head of several parts does: it is given the means of
+ * that many equal parts of the sequence, one behind the other (parts * D).
  */
 enum ldar_head_kind { LDAR_HEAD_CLASSES = 1, LDAR_HEAD_VALUE = 2 };
 
-enum { LDAR_MAX_OUTPUTS = 65536, LDAR_MAX_OUTPUT_NAME = 255 };
+enum { LDAR_MAX_OUTPUTS = 65536, LDAR_MAX_OUTPUT_NAME = 255, LDAR_MAX_PARTS = 65536 };
 
 struct ldar_head {
     enum ldar_head_kind kind;
     size_t outputs; /* classes: 2..LDAR_MAX_OUTPUTS; value: 1 */
     /* (outputs) distinct, each of 1..LDAR_MAX_OUTPUT_NAME bytes of UTF-8 without control characters; 2 MiB in all. */
     const char *const *names;
-    const float *weight; /* (outputs, D), D = config.stage[0].width */
+    const float *weight; /* (outputs, parts * D), D = config.stage[0].width */
     const float *bias;   /* (outputs) */
+    size_t parts;        /* 0 stands for 1; at most LDAR_MAX_PARTS */
 };
+
+/*
+ * Where part `index` of `parts` lies in a sequence of `length` > 0: [*first, *end), from floor(index length / parts) to
+ * where the next begins, and at least one nucleotide: in a sequence that is shorter than its parts are many, some of
+ * them are the same. Thread-safe.
+ */
+LDAR_API void ldar_head_part(size_t length, size_t parts, size_t index, size_t *first, size_t *end);
 
 /* The head of a model, valid as long as it; NULL: it has none. */
 LDAR_API const struct ldar_head *ldar_model_head(const ldar_model *model);
 
 /*
  * A copy of the model, in float32, with this head in place of the one that it may have. The head is copied, names too.
- * weight NULL: drawn from N(0, 0.02^2) by `seed`; bias NULL: zeros. On failure *out is NULL.
+ * weight NULL: drawn from N(0, 0.02^2 / parts) by `seed`; bias NULL: zeros. On failure *out is NULL.
  */
 LDAR_API LDAR_MUST_USE enum ldar_status ldar_model_with_head(const ldar_model *model, const struct ldar_head *head,
                                                              uint64_t seed, ldar_model **out, struct ldar_error *error);
 
 /*
- * scores (sequences, outputs) of mean (sequences, D), which struct ldar_outputs has room for. `width` is D. Sums are
- * double, in the order of the columns, and rounded once. Thread-safe.
+ * scores (sequences, outputs) of mean (sequences, parts, D), which struct ldar_outputs has room for. `width` is D. Sums
+ * are double, in the order of parts and columns, and rounded once. Thread-safe.
  */
 LDAR_API void ldar_head_scores(const struct ldar_head *head, size_t width, const float *mean, size_t sequences,
                                float *scores);
@@ -189,7 +200,7 @@ struct ldar_model_info {
     enum ldar_dtype dtype;    /* storage of the matrices */
     char sha256[65];          /* of the tensor data in the order of our files, hexadecimal */
     enum ldar_head_kind head; /* 0: it has none */
-    size_t outputs;           /* of the head */
+    size_t outputs, parts;    /* of the head; parts is at least 1 */
 };
 
 /* Of a model whose file did not say its sha256, all weights are read to find it. */

@@ -184,7 +184,7 @@ static inline void ldar_cpu_multiply(const struct ldar_gemm_weight *weight, cons
 
 void ldar_cpu_embed(struct ldar_device *device, const uint8_t *ids, const struct ldar_packed *packed);
 void ldar_cpu_head(struct ldar_device *device, const struct ldar_packed *packed, float *logits);
-void ldar_cpu_pool(struct ldar_device *device, const struct ldar_packed *packed, float *mean);
+void ldar_cpu_pool(struct ldar_device *device, const struct ldar_packed *packed, size_t parts, float *mean);
 void ldar_cpu_stack_run(struct ldar_device *device, size_t stage, enum ldar_stack_part part,
                         const struct ldar_packed *packed);
 void ldar_cpu_route(struct ldar_device *device, size_t stage, const struct ldar_packed *packed, float *prob);

@@ -160,7 +160,8 @@ void ldar_cpu_embed_backward(struct ldar_device *device, const struct ldar_packe
 void ldar_cpu_classify(struct ldar_device *device, const struct ldar_packed *packed, const uint8_t *labels, float scale,
                        float *loss, uint8_t *correct);
 
-void ldar_cpu_pool_backward(struct ldar_device *device, const struct ldar_packed *packed, const float *dmean);
+void ldar_cpu_pool_backward(struct ldar_device *device, const struct ldar_packed *packed, size_t parts,
+                            const float *dmean);
 
 void ldar_cpu_optimize(struct ldar_device *device, const struct ldar_optimizer_part *parts, size_t count);
 void ldar_cpu_sum_squares(struct ldar_device *device, const float *x, size_t count, double *sum);

@@ -69,6 +69,9 @@ enum ldar_status ldar_head_check(const char *where, enum ldar_status fault, cons
         return ldar_fail(error, fault, "%s: a head of %s has %s, not %zu", where, least == 2 ? "classes" : "a value",
                          least == 2 ? "2 to 65536 outputs" : "one output", head->outputs);
     }
+    if (head->parts > LDAR_MAX_PARTS) {
+        return ldar_fail(error, fault, "%s: a head of %zu parts, more than %d", where, head->parts, LDAR_MAX_PARTS);
+    }
     if (!head->names) {
         return ldar_fail(error, fault, "%s: a head without names", where);
     }
@@ -212,13 +215,21 @@ enum ldar_status ldar_head_parse(const char *where, enum ldar_head_kind kind, co
 
 /* ---- arithmetic ---- */
 
+void ldar_head_part(size_t length, size_t parts, size_t index, size_t *first, size_t *end)
+{
+    const size_t next = (index + 1) * length / parts;
+    *first = index * length / parts;
+    *end = next > *first ? next : *first + 1;
+}
+
 void ldar_head_apply(const struct ldar_head *head, size_t width, const float *mean, size_t sequences, double *scores)
 {
+    const size_t columns = ldar_head_columns(head, width);
     for (size_t s = 0; s < sequences; s++) {
         for (size_t c = 0; c < head->outputs; c++) {
-            const float *x = mean + s * width, *w = head->weight + c * width;
+            const float *x = mean + s * columns, *w = head->weight + c * columns;
             double sum = (double)head->bias[c];
-            for (size_t k = 0; k < width; k++) {
+            for (size_t k = 0; k < columns; k++) {
                 sum += (double)x[k] * (double)w[k];
             }
             scores[s * head->outputs + c] = sum;
@@ -228,11 +239,16 @@ void ldar_head_apply(const struct ldar_head *head, size_t width, const float *me
 
 void ldar_head_scores(const struct ldar_head *head, size_t width, const float *mean, size_t sequences, float *scores)
 {
+    const size_t columns = ldar_head_columns(head, width);
     for (size_t s = 0; s < sequences; s++) {
         for (size_t c = 0; c < head->outputs; c++) {
-            const struct ldar_head one = {head->kind, 1, NULL, head->weight + c * width, head->bias + c};
+            const struct ldar_head one = {.kind = head->kind,
+                                          .outputs = 1,
+                                          .weight = head->weight + c * columns,
+                                          .bias = head->bias + c,
+                                          .parts = head->parts};
             double score;
-            ldar_head_apply(&one, width, mean + s * width, 1, &score);
+            ldar_head_apply(&one, width, mean + s * columns, 1, &score);
             scores[s * head->outputs + c] = (float)score;
         }
     }
@@ -277,31 +293,31 @@ double ldar_head_loss(const struct ldar_head *head, const float *targets, size_t
 void ldar_head_backward(const struct ldar_head *head, size_t width, const float *mean, const double *dscores,
                         size_t sequences, float *dweight, float *dbias, float *dmean, double *row)
 {
-    const size_t outputs = head->outputs;
+    const size_t outputs = head->outputs, columns = ldar_head_columns(head, width);
     for (size_t c = 0; c < outputs; c++) {
         double sum = 0;
-        memset(row, 0, width * sizeof *row);
+        memset(row, 0, columns * sizeof *row);
         for (size_t s = 0; s < sequences; s++) {
             const double d = dscores[s * outputs + c];
             sum += d;
-            for (size_t k = 0; k < width; k++) {
-                row[k] += d * (double)mean[s * width + k];
+            for (size_t k = 0; k < columns; k++) {
+                row[k] += d * (double)mean[s * columns + k];
             }
         }
         dbias[c] += (float)sum;
-        for (size_t k = 0; k < width; k++) {
-            dweight[c * width + k] += (float)row[k];
+        for (size_t k = 0; k < columns; k++) {
+            dweight[c * columns + k] += (float)row[k];
         }
     }
     for (size_t s = 0; s < sequences; s++) {
-        memset(row, 0, width * sizeof *row);
+        memset(row, 0, columns * sizeof *row);
         for (size_t c = 0; c < outputs; c++) {
-            for (size_t k = 0; k < width; k++) {
-                row[k] += dscores[s * outputs + c] * (double)head->weight[c * width + k];
+            for (size_t k = 0; k < columns; k++) {
+                row[k] += dscores[s * outputs + c] * (double)head->weight[c * columns + k];
             }
         }
-        for (size_t k = 0; k < width; k++) {
-            dmean[s * width + k] = (float)row[k];
+        for (size_t k = 0; k < columns; k++) {
+            dmean[s * columns + k] = (float)row[k];
         }
     }
 }

@@ -4,7 +4,22 @@
 
 #include <ldar/model.h>
 
-/* Kind, number of outputs and names as ldar/model.h states them; a fault is an ldar_fail that begins with `where`. */
+/* What a number of parts stands for. */
+static inline size_t ldar_parts(size_t parts)
+{
+    return parts > 1 ? parts : 1;
+}
+
+/* Columns of a head's weight. */
+static inline size_t ldar_head_columns(const struct ldar_head *head, size_t width)
+{
+    return ldar_parts(head->parts) * width;
+}
+
+/*
+ * Kind, number of outputs and parts and names as ldar/model.h states them; a fault is an ldar_fail that begins with
+ * `where`.
+ */
 enum ldar_status ldar_head_check(const char *where, enum ldar_status fault, const struct ldar_head *head,
                                  struct ldar_error *error);
 
@@ -27,7 +42,7 @@ enum ldar_status ldar_head_parse(const char *where, enum ldar_head_kind kind, co
 
 /* ---- arithmetic, in double and in the order of sequences, outputs and columns ---- */
 
-/* scores (sequences, outputs) of means (sequences, width). */
+/* scores (sequences, outputs) of means (sequences, parts, width). */
 void ldar_head_apply(const struct ldar_head *head, size_t width, const float *mean, size_t sequences, double *scores);
 
 /*
@@ -37,7 +52,7 @@ void ldar_head_apply(const struct ldar_head *head, size_t width, const float *me
 double ldar_head_loss(const struct ldar_head *head, const float *targets, size_t sequences, double scale,
                       double *scores, size_t *correct);
 
-/* dweight and dbias (as weight and bias) and dmean (sequences, width) by dscores; row (width) is room. */
+/* dweight and dbias (as weight and bias) and dmean (as mean) by dscores; row (parts, width) is room. */
 void ldar_head_backward(const struct ldar_head *head, size_t width, const float *mean, const double *dscores,
                         size_t sequences, float *dweight, float *dbias, float *dmean, double *row);
 

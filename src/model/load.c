@@ -107,13 +107,20 @@ static enum ldar_status number_outputs(const struct source *source, size_t outpu
     return LDAR_OK;
 }
 
-/* Kind and names of the head that the source holds; kind 0: none. The names are the caller's to free. */
-static enum ldar_status read_head(const struct source *source, struct ldar_head *head, void **names)
+/* How many means of `width` the weight is for; 1 where it is for no whole number of them, which its shape will tell. */
+static size_t parts_of(const struct ldar_tensor *weight, size_t width)
+{
+    const size_t parts = weight->rank == 2 && weight->shape[1] % width == 0 ? weight->shape[1] / width : 0;
+    return parts > 0 && parts <= LDAR_MAX_PARTS ? parts : 1;
+}
+
+/* All but the numbers of the head that the source holds; kind 0: none. The names are the caller's to free. */
+static enum ldar_status read_head(const struct source *source, const struct ldar_config *config, struct ldar_head *head,
+                                  void **names)
 {
     const char *classes = source->tensors ? ldar_tensors_metadata(source->tensors, "classes") : NULL;
     const char *target = source->tensors ? ldar_tensors_metadata(source->tensors, "target") : NULL;
     const size_t index = find_tensor(source, "classifier.weight");
-    *head = (struct ldar_head){0};
     *names = NULL;
     if (classes && target) {
         return ldar_fail(source->error, LDAR_ERROR_FORMAT,
@@ -121,6 +128,7 @@ static enum ldar_status read_head(const struct source *source, struct ldar_head 
     }
     const int there = index < source_count(source);
     const struct ldar_tensor weight = there ? source_at(source, index) : (struct ldar_tensor){0};
+    *head = (struct ldar_head){.parts = parts_of(&weight, config->stage[0].width)};
     if (!classes && !target) {
         if (!there) {
             return LDAR_OK;
@@ -525,7 +533,7 @@ static enum ldar_status filling_begin(struct filling *filling, const struct sour
     struct ldar_head head;
     void *names;
     *filling = (struct filling){.source = source};
-    enum ldar_status status = read_head(source, &head, &names);
+    enum ldar_status status = read_head(source, config, &head, &names);
     if (!status) {
         status = ldar_model_allocate(config, head.kind ? &head : NULL, &filling->model, source->error);
     }
@@ -628,7 +636,8 @@ enum ldar_status ldar_model_peek(const char *path, struct ldar_model_info *info,
         *info = (struct ldar_model_info){.config = config,
                                          .parameters = ldar_parameter_total(&filling.model->table),
                                          .head = filling.model->parameters.classifier.kind,
-                                         .outputs = filling.model->parameters.classifier.outputs};
+                                         .outputs = filling.model->parameters.classifier.outputs,
+                                         .parts = filling.model->parameters.classifier.parts};
         for (size_t i = 0; i < filling.model->table.count; i++) {
             const struct ldar_tensor tensor = source_at(&source, filling.primary[i]);
             if (memory_dtype(&filling.model->table.entry[i], tensor.type) == LDAR_BF16) {

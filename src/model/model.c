@@ -177,8 +177,8 @@ enum ldar_status ldar_model_with_head(const ldar_model *model, const struct ldar
     if (status) {
         return status;
     }
-    const size_t width = model->parameters.config.stage[0].width;
-    if ((head->weight && !ldar_all_finite(head->weight, LDAR_F32, head->outputs * width))
+    const size_t columns = ldar_head_columns(head, model->parameters.config.stage[0].width);
+    if ((head->weight && !ldar_all_finite(head->weight, LDAR_F32, head->outputs * columns))
         || (head->bias && !ldar_all_finite(head->bias, LDAR_F32, head->outputs))) {
         return ldar_fail(error, LDAR_ERROR_ARGUMENT, "head: its weight or bias holds an infinity or NaN");
     }
@@ -244,6 +244,7 @@ void ldar_model_describe(const ldar_model *model, struct ldar_model_info *info)
     info->dtype = ldar_model_dtype(model);
     info->head = model->parameters.classifier.kind;
     info->outputs = model->parameters.classifier.outputs;
+    info->parts = model->parameters.classifier.parts;
     memcpy(info->sha256, model->sha256, sizeof info->sha256);
     if (!info->sha256[0]) {
         hash_parameters(model, info->sha256);

@@ -181,7 +181,7 @@ void ldar_network_forward(struct ldar_network *network, const struct ldar_batch 
     if (outputs->logits)
         network->backend->head(network->device, &packed, outputs->logits);
     if (outputs->mean)
-        network->backend->pool(network->device, &packed, outputs->mean);
+        network->backend->pool(network->device, &packed, ldar_parts(outputs->parts), outputs->mean);
 }
 
 /* ---- learning ---- */
@@ -300,13 +300,13 @@ enum ldar_status ldar_network_learn(struct ldar_network *network, const struct l
 
 /* ---- examples ---- */
 
-void ldar_network_pool(struct ldar_network *network, const struct ldar_batch *batch, float *mean)
+void ldar_network_pool(struct ldar_network *network, const struct ldar_batch *batch, size_t parts, float *mean)
 {
     const struct ldar_boundaries learned = {.size = sizeof learned};
     const struct ldar_packed packed = {batch->offsets[batch->sequences], batch->sequences, batch->offsets};
     size_t bytes;
     run_forward(network, batch, &packed, &learned, NULL, &bytes);
-    network->backend->pool(network->device, &packed, mean);
+    network->backend->pool(network->device, &packed, parts, mean);
 }
 
 enum ldar_status ldar_network_learn_examples(struct ldar_network *network, const struct ldar_batch *batch,
@@ -324,7 +324,7 @@ enum ldar_status ldar_network_learn_examples(struct ldar_network *network, const
         .examples = batch->sequences, .positions = packed.rows, .stages = network->config->stages - 1};
     if (!run_forward(network, batch, &packed, &learned, sink, bytes))
         return LDAR_ERROR_MEMORY;
-    network->backend->pool(network->device, &packed, examples->mean);
+    network->backend->pool(network->device, &packed, ldar_parts(head->parts), examples->mean);
     ldar_head_apply(head, width, examples->mean, batch->sequences, examples->scores);
     loss->loss = ldar_head_loss(head, examples->targets, batch->sequences, examples->scale / (double)batch->sequences,
                                 examples->scores, &loss->correct)
@@ -334,7 +334,7 @@ enum ldar_status ldar_network_learn_examples(struct ldar_network *network, const
                        examples->row);
     if (!isfinite(loss->loss + examples->ratio_weight * loss->ratio)) /* whoever sums up this gradient is to know */
         dbias[0] = NAN;
-    network->backend->pool_backward(network->device, &packed, examples->dmean);
+    network->backend->pool_backward(network->device, &packed, ldar_parts(head->parts), examples->dmean);
     run_backward(network, &packed, examples->ratio, examples->ratio_weight * examples->scale, sink);
     return LDAR_OK;
 }

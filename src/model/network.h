@@ -60,8 +60,8 @@ struct ldar_examples {
     const float *targets;         /* (sequences) */
     double ratio, ratio_weight;   /* n and alpha */
     double scale;                 /* of the gradient */
-    float *mean, *dmean;          /* (sequences, D): room */
-    double *scores, *row;         /* (sequences, outputs), (D): room */
+    float *mean, *dmean;          /* (sequences, parts, D): room */
+    double *scores, *row;         /* (sequences, outputs), (parts, D): room */
 };
 
 /* As ldar_network_learn, of checked examples; sequences are not empty. There is a sink. */
@@ -70,8 +70,8 @@ enum ldar_status ldar_network_learn_examples(struct ldar_network *network, const
                                              const struct ldar_gradient_sink *sink, struct ldar_example_loss *loss,
                                              size_t *bytes);
 
-/* mean (sequences, D) of the last hidden states, on a device that was created for training. */
-void ldar_network_pool(struct ldar_network *network, const struct ldar_batch *batch, float *mean);
+/* mean (sequences, parts, D) of the last hidden states, on a device that was created for training. */
+void ldar_network_pool(struct ldar_network *network, const struct ldar_batch *batch, size_t parts, float *mean);
 
 /* Releases the host's arrays; the device is the caller's. */
 void ldar_network_release(struct ldar_network *network);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "model/table.h"
 
+#include "model/head.h"
 #include "status.h"
 
 #include <ctype.h>
@@ -181,10 +182,12 @@ static void add_stage(struct builder *builder, struct ldar_parameters *parameter
     add_stack(builder, "decoder", parameters, s, LDAR_DECODER, residuals);
 }
 
-/* Of the mean hidden state; float32 in every file, since it is small and what all of them end in. */
+/* Of mean hidden states; float32 in every file, since it is small and what all of them end in. */
 static void add_head(struct builder *builder, struct ldar_head *head, size_t width)
 {
-    add(builder, "classifier.weight", LDAR_START_NORMAL, deviation, 2, head->outputs, width, 1)->vector = &head->weight;
+    add(builder, "classifier.weight", LDAR_START_NORMAL, deviation / sqrt((double)head->parts), 2, head->outputs,
+        ldar_head_columns(head, width), 1)
+        ->vector = &head->weight;
     add_vector(builder, "classifier.bias", &head->bias, LDAR_START_ZERO, 0, head->outputs);
 }
 
@@ -239,7 +242,8 @@ enum ldar_status ldar_parameters_create(const struct ldar_config *config, const 
         add_symbols(&builder, "lm_head.weight", &parameters->head, config->stage[0].width);
     }
     if (head) {
-        parameters->classifier = (struct ldar_head){.kind = head->kind, .outputs = head->outputs, .names = head->names};
+        parameters->classifier = (struct ldar_head){
+            .kind = head->kind, .outputs = head->outputs, .names = head->names, .parts = ldar_parts(head->parts)};
         add_head(&builder, &parameters->classifier, config->stage[0].width);
     }
     return LDAR_OK;

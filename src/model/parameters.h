@@ -77,7 +77,7 @@ struct ldar_parameters {
     const float *embeddings; /* (7, D0) */
     const float *head;       /* (7, D0); the embeddings when they are tied */
     struct ldar_stage stage[LDAR_MAX_STAGES];
-    struct ldar_head classifier; /* kind 0: none; of the model, which no device computes */
+    struct ldar_head classifier; /* kind 0: none; of the model, which no device computes; parts: at least 1 */
     struct ldar_tensors *file;   /* the mapped file that some data is in, or NULL */
 };
 

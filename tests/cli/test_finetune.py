@@ -131,6 +131,20 @@ class Finetune(Case):
         rates = sorted({line["rate"] for line in log if "rate" in line})
         self.assertEqual(rates, [5e-31, 1e-30])
 
+    @plain_build_only
+    def test_anneal(self):
+        """All epochs are taken, at rates that fall to nothing along half a cosine behind those that rise."""
+        self.finetune("run", "--epochs", 8, "--batch", 16, "--rate", 1e-9, "--warmup", 4, "--anneal")
+        log = [json.loads(line) for line in Path("run/log.jsonl").read_text().splitlines()]
+        rates = [line["rate"] for line in log if "rate" in line]
+        expected = [1e-9 * (i + 1) / 4 for i in range(4)]
+        expected += [1e-9 * (1 + math.cos(math.pi * i / 28)) / 2 for i in range(28)]
+        self.assertEqual(len(rates), 32)
+        for rate, known in zip(rates, expected):
+            self.assertAlmostEqual(rate, known, delta=1e-14)
+        self.fails(2, "--epochs", *self.command("x", "--anneal"))
+        self.fails(2, "exclude each other", *self.command("x", "--anneal", "--epochs", 2, "--patience", 1))
+
     def test_last(self):
         before, after = self.before_and_after(*FAST, "--last", 1)
         moved = {name for name in before if after[name] != before[name]}
@@ -154,6 +168,41 @@ class Finetune(Case):
         before, after = self.before_and_after("--freeze")
         self.assertEqual({name: after[name] for name in before}, before)
         self.assertGreater(self.results("run")["test_mcc"], 0.9)
+
+    def test_parts(self):
+        """Which half is rich: all sequences have the same letters, so that only a head of parts can tell."""
+        draw = random.Random(program.SEED)
+        for name, count in [("train.csv", 64), ("dev.csv.gz", 24), ("test.csv", 24)]:
+            rows = draw_sequences(draw, 2 * count, 20, 20)
+            pairs = [(rows[2 * i][0], rows[2 * i + 1][0], i % 2) for i in range(count)]
+            halves = [(poor + rich, 0) if label == 0 else (rich + poor, 1) for poor, rich, label in pairs]
+            write_table(name, halves)
+            if name == "test.csv":
+                write_fasta("test.fa", [(f"r{i}", s) for i, (s, _) in enumerate(halves)])
+                right = [("rich", "poor")[l] for _, l in halves]
+        for n, more in enumerate((FAST, [*FAST, "--both-strands", "--augment"], ["--freeze"])):
+            run = f"run{n}"
+            self.finetune(run, "--parts", 4, *more)
+            model = f"{run}/model.safetensors"
+            strands = ["--both-strands"] if "--both-strands" in more else []
+            _, rows = self.predict(model, "test.fa", *strands)
+            accuracy = sum(row[1] == label for row, label in zip(rows, right)) / 24
+            self.assertAlmostEqual(self.results(run)["test_accuracy"], accuracy, delta=1e-9)
+            if not strands:
+                self.assertGreater(self.results(run)["test_mcc"], 0.9)
+        head = json.loads(self.ok("info", "--json", model).stdout)["head"]
+        self.assertEqual((head["parts"], head["outputs"]), (4, 2))
+        self.assertIn("4 of each sequence", self.ok("info", model).stdout.decode())
+        whole = self.ok("predict", "-q", "-m", model, "test.fa").stdout
+        for i in (1, 2, 3):
+            self.ok("predict", "-q", "-m", model, "test.fa", "--shard", f"{i}/3", "-o", f"{i}.part")
+        self.ok("merge", "-q", "1.part", "2.part", "3.part", "-o", "merged.tsv")
+        self.assertEqual(Path("merged.tsv").read_bytes(), whole)
+        write_fasta("long.fa", [("short", dna(40)), ("long one", dna(200))])
+        windows = ["--window", 64, "--overlap", 8]
+        self.fails(1, "long.*--window", "predict", "-m", model, "long.fa", *windows, "-o", "x.tsv")
+        self.assertFalse(Path("x.tsv").exists())
+        self.fails(2, "--parts", *self.command("run", "--parts", 0))
 
     def test_values(self):
         """The share of C and G of a sequence, as a number on an odd scale."""

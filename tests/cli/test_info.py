@@ -53,7 +53,7 @@ class Info(Case):
             self.ok("convert", "-q", model, "-o", "whole", "--dtype", "bf16")
             for path in [model, "whole"]:
                 info = json.loads(self.ok("info", path, "--json").stdout)
-                self.assertEqual(info["head"], {"kind": kind, "outputs": len(expected), "names": expected})
+                self.assertEqual(info["head"], {"kind": kind, "outputs": len(expected), "parts": 1, "names": expected})
                 self.assertEqual(info["parameters"], parameters(TINY) + len(expected) * 65)
         text = self.ok("info", "three").stdout.decode()
         self.assertRegex(text, r'(?m)^head +3 classes: "TATA", ?"non \\"TATA\\"", ?')

@@ -21,8 +21,9 @@ enum { WIDTH = 16 };
 static ldar_model *bare;
 static const char *const names[] = {"TATA", "non \"TATA\"", "ж\\"};
 static float weight[3 * WIDTH], bias[3] = {0.5f, -1, 2};
-static const struct ldar_head classes = {LDAR_HEAD_CLASSES, 3, names, weight, bias};
-static const struct ldar_head value = {LDAR_HEAD_VALUE, 1, names + 1, weight, bias};
+static const struct ldar_head classes = {LDAR_HEAD_CLASSES, 3, names, weight, bias, 1};
+static const struct ldar_head value = {LDAR_HEAD_VALUE, 1, names + 1, weight, bias, 1};
+static const struct ldar_head in_parts = {LDAR_HEAD_VALUE, 1, names + 1, weight, bias, 3};
 
 static int set_up(void **state)
 {
@@ -60,7 +61,8 @@ static void expect_head(const ldar_model *model, const struct ldar_head *expecte
     for (size_t i = 0; i < head->outputs; i++) {
         assert_string_equal(head->names[i], expected->names[i]);
     }
-    assert_memory_equal(head->weight, expected->weight, head->outputs * WIDTH * sizeof(float));
+    assert_int_equal(head->parts, expected->parts);
+    assert_memory_equal(head->weight, expected->weight, head->outputs * head->parts * WIDTH * sizeof(float));
     assert_memory_equal(head->bias, expected->bias, head->outputs * sizeof(float));
 }
 
@@ -68,8 +70,8 @@ static void expect_head(const ldar_model *model, const struct ldar_head *expecte
 static void test_round_trip(void **state)
 {
     (void)state;
-    const struct ldar_head *const heads[] = {&classes, &value};
-    for (size_t i = 0; i < 2; i++) {
+    const struct ldar_head *const heads[] = {&classes, &value, &in_parts};
+    for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++) {
         for (int dtype = LDAR_F32; dtype <= LDAR_BF16; dtype++) {
             struct ldar_model_info info, peeked, plain;
             struct ldar_error error;
@@ -89,7 +91,9 @@ static void test_round_trip(void **state)
             assert_int_equal(peeked.head, info.head);
             assert_int_equal(peeked.outputs, heads[i]->outputs);
             assert_int_equal(info.outputs, peeked.outputs);
-            assert_int_equal(info.parameters, plain.parameters + heads[i]->outputs * (WIDTH + 1));
+            assert_int_equal(peeked.parts, heads[i]->parts);
+            assert_int_equal(info.parts, peeked.parts);
+            assert_int_equal(info.parameters, plain.parameters + heads[i]->outputs * (heads[i]->parts * WIDTH + 1));
             assert_int_equal(peeked.parameters, info.parameters);
             assert_string_equal(peeked.sha256, info.sha256);
             assert_int_equal(plain.head, 0);
@@ -148,6 +152,57 @@ static void test_scores(void **state)
             assert_true(scores[3 * s + c] == (float)sum);
         }
     }
+}
+
+/* Parts cover a sequence in order, a base once and in sizes that differ by one; more than it has bases are of one. */
+static void test_parts(void **state)
+{
+    (void)state;
+    for (size_t length = 1; length <= 130; length++) {
+        for (size_t parts = 1; parts <= 200; parts++) {
+            size_t before = 0;
+            for (size_t i = 0; i < parts; i++) {
+                size_t first, end;
+                ldar_head_part(length, parts, i, &first, &end);
+                const size_t size = end - first;
+                if (parts > length ? first != i * length / parts || size != 1
+                                   : first != before || size - length / parts > 1) {
+                    fail_msg("part %zu of %zu of %zu nucleotides: %zu to %zu", i, parts, length, first, end);
+                }
+                before = end;
+            }
+            assert_int_equal(before, length);
+        }
+    }
+    float mean[2 * 3 * WIDTH], scores[2];
+    double sums[2] = {(double)bias[0], (double)bias[0]};
+    for (size_t i = 0; i < 2 * 3 * WIDTH; i++) {
+        mean[i] = (float)(i % 7) - 2.5f;
+        sums[i / (3 * WIDTH)] += (double)mean[i] * (double)weight[i % (3 * WIDTH)];
+    }
+    ldar_head_scores(&in_parts, WIDTH, mean, 2, scores);
+    assert_true(scores[0] == (float)sums[0] && scores[1] == (float)sums[1]);
+}
+
+/* A weight for a part and a half is for no model. */
+static void test_half_a_part(void **state)
+{
+    (void)state;
+    const struct ldar_head two = {LDAR_HEAD_VALUE, 1, names, weight, bias, 2};
+    struct ldar_error error;
+    ldar_model *model = with_head(bare, &two, 1);
+    char from[64], to[64];
+    save_model(model, LDAR_F32, scratch("whole"));
+    ldar_model_destroy(model);
+    struct bytes file = read_file(scratch("whole"));
+    snprintf(from, sizeof from, "[1,%d]", 2 * WIDTH);
+    snprintf(to, sizeof to, "[%d,1]", 2 * WIDTH);
+    char *header = memchr(file.data, '{', file.count), *at = strstr(header, from);
+    assert_non_null(at);
+    memcpy(at, to, strlen(to));
+    write_file(scratch("turned"), file.data, file.count);
+    free(file.data);
+    expect_failure(ldar_model_load(scratch("turned"), &model, &error), &error, LDAR_ERROR_TENSOR, "classifier.weight");
 }
 
 /* ---- files that are almost right ---- */
@@ -273,7 +328,7 @@ static void test_foreign(void **state)
     ldar_model *model;
     assert_int_equal(ldar_model_import(changed("", NULL), NULL, &model, &error), LDAR_OK);
     static const char *const numbers[] = {"0", "1", "2"};
-    expect_head(model, &(struct ldar_head){LDAR_HEAD_CLASSES, 3, numbers, weight, bias});
+    expect_head(model, &(struct ldar_head){LDAR_HEAD_CLASSES, 3, numbers, weight, bias, 1});
     ldar_model_destroy(model);
 }
 
@@ -315,22 +370,23 @@ static void test_wrong(void **state)
         struct ldar_head head;
         const char *words;
     } wrong[] = {
-        {{(enum ldar_head_kind)0, 3, names, weight, bias}, "no kind of head"},
-        {{(enum ldar_head_kind)3, 3, names, weight, bias}, "no kind of head"},
-        {{LDAR_HEAD_CLASSES, 0, names, weight, bias}, "not 0"},
-        {{LDAR_HEAD_CLASSES, 1, names, weight, bias}, "not 1"},
-        {{LDAR_HEAD_CLASSES, LDAR_MAX_OUTPUTS + 1, names, weight, bias}, "not 65537"},
-        {{LDAR_HEAD_CLASSES, SIZE_MAX, names, weight, bias}, "2 to 65536"},
-        {{LDAR_HEAD_VALUE, 2, names, weight, bias}, "one output, not 2"},
-        {{LDAR_HEAD_CLASSES, 3, NULL, weight, bias}, "without names"},
-        {{LDAR_HEAD_CLASSES, 3, twice, weight, bias}, "'a' is named twice"},
-        {{LDAR_HEAD_CLASSES, 3, empty, weight, bias}, "output 1 has an empty name"},
-        {{LDAR_HEAD_CLASSES, 2, absent, weight, bias}, "output 1 has an empty name"},
-        {{LDAR_HEAD_CLASSES, 2, control, weight, bias}, "control characters"},
-        {{LDAR_HEAD_CLASSES, 2, bytes, weight, bias}, "no UTF-8"},
-        {{LDAR_HEAD_CLASSES, 2, too_long, weight, bias}, "longer than 255 bytes"},
-        {{LDAR_HEAD_CLASSES, 3, names, infinite, bias}, "infinity or NaN"},
-        {{LDAR_HEAD_CLASSES, 3, names, weight, no_number}, "infinity or NaN"},
+        {{(enum ldar_head_kind)0, 3, names, weight, bias, 1}, "no kind of head"},
+        {{(enum ldar_head_kind)3, 3, names, weight, bias, 1}, "no kind of head"},
+        {{LDAR_HEAD_CLASSES, 0, names, weight, bias, 1}, "not 0"},
+        {{LDAR_HEAD_CLASSES, 1, names, weight, bias, 1}, "not 1"},
+        {{LDAR_HEAD_CLASSES, LDAR_MAX_OUTPUTS + 1, names, weight, bias, 1}, "not 65537"},
+        {{LDAR_HEAD_CLASSES, SIZE_MAX, names, weight, bias, 1}, "2 to 65536"},
+        {{LDAR_HEAD_VALUE, 2, names, weight, bias, 1}, "one output, not 2"},
+        {{LDAR_HEAD_CLASSES, 3, NULL, weight, bias, 1}, "without names"},
+        {{LDAR_HEAD_CLASSES, 3, twice, weight, bias, 1}, "'a' is named twice"},
+        {{LDAR_HEAD_CLASSES, 3, empty, weight, bias, 1}, "output 1 has an empty name"},
+        {{LDAR_HEAD_CLASSES, 2, absent, weight, bias, 1}, "output 1 has an empty name"},
+        {{LDAR_HEAD_CLASSES, 2, control, weight, bias, 1}, "control characters"},
+        {{LDAR_HEAD_CLASSES, 2, bytes, weight, bias, 1}, "no UTF-8"},
+        {{LDAR_HEAD_CLASSES, 2, too_long, weight, bias, 1}, "longer than 255 bytes"},
+        {{LDAR_HEAD_CLASSES, 3, names, infinite, bias, 1}, "infinity or NaN"},
+        {{LDAR_HEAD_CLASSES, 3, names, weight, no_number, 1}, "infinity or NaN"},
+        {{LDAR_HEAD_CLASSES, 3, names, NULL, bias, LDAR_MAX_PARTS + 1}, "65537 parts, more than 65536"},
     };
     struct ldar_error error;
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
@@ -380,9 +436,10 @@ static void test_limits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_drawn), cmocka_unit_test(test_scores),
-        cmocka_unit_test(test_hostile),    cmocka_unit_test(test_many),  cmocka_unit_test(test_foreign),
-        cmocka_unit_test(test_flips),      cmocka_unit_test(test_wrong), cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_drawn),       cmocka_unit_test(test_scores),
+        cmocka_unit_test(test_hostile),    cmocka_unit_test(test_many),        cmocka_unit_test(test_foreign),
+        cmocka_unit_test(test_flips),      cmocka_unit_test(test_wrong),       cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_parts),      cmocka_unit_test(test_half_a_part),
     };
     return cmocka_run_group_tests_name("io.head", tests, set_up, tear_down);
 }

@@ -81,12 +81,42 @@ static void check_mirror(const char *name, size_t length)
     ldar_model_destroy(model);
 }
 
+/* Of a part of a sequence: the mean of the hidden states of its rows. */
+static void check_parts(ldar_context *context, const struct input *input, const struct result *result, size_t parts)
+{
+    const size_t width = result->width, sequences = input->batch.sequences;
+    float *means = malloc(sequences * parts * width * sizeof *means);
+    assert_non_null(means);
+    const struct ldar_outputs outputs = {.size = sizeof outputs, .mean = means, .parts = parts};
+    struct ldar_error error;
+    assert_ok(ldar_forward(context, &input->batch, NULL, &outputs, &error), &error);
+    for (size_t i = 0; i < sequences * parts * width; i++) {
+        const size_t s = i / width / parts, part = i / width % parts, begin = input->offsets[s];
+        const size_t length = input->offsets[s + 1] - begin, next = (part + 1) * length / parts;
+        const size_t first = part * length / parts, end = next > first ? next : first + 1;
+        double sum = 0, size = 0;
+        for (size_t t = first; t < end && length > 0; t++) {
+            sum += (double)result->out.hidden[(begin + t) * width + i % width];
+            size += fabs((double)result->out.hidden[(begin + t) * width + i % width]);
+        }
+        const double rows = (double)(end - first), mean = (double)means[i];
+        if (length == 0 ? !isnan(mean) : !(fabs(mean - sum / rows) <= 6e-8 * size / rows)) {
+            fail_msg("sequence %zu, part %zu of %zu: %.9g, expected %.9g", s, part, parts, mean, sum / rows);
+        }
+    }
+    const struct ldar_outputs too_many = {.size = sizeof outputs, .mean = means, .parts = LDAR_MAX_PARTS + 1};
+    assert_int_equal(ldar_forward(context, &input->batch, NULL, &too_many, &error), LDAR_ERROR_ARGUMENT);
+    assert_non_null(strstr(error.message, "65537 parts"));
+    free(means);
+}
+
 /* The mean of a sequence is that of its hidden states, not a number where it has none, and the same bits when nothing
  * else is asked for. */
 static void test_mean(void **state)
 {
     (void)state;
     enum { SEQUENCES = 73 };
+    static const size_t parts_tested[] = {1, 2, 7, 70, 100};
     struct random random = random_start(random_seed());
     ldar_model *model = model_load("tiny");
     ldar_context *context = context_new(model, 2);
@@ -116,6 +146,9 @@ static void test_mean(void **state)
     struct ldar_error error;
     assert_ok(ldar_forward(context, &input.batch, NULL, &mean, &error), &error);
     assert_memory_equal(alone, result.out.mean, SEQUENCES * width * sizeof *alone);
+    for (size_t i = 0; i < sizeof parts_tested / sizeof parts_tested[0]; i++) {
+        check_parts(context, &input, &result, parts_tested[i]);
+    }
     const struct ldar_batch empty = {NULL, input.offsets, 1};
     alone[0] = 0;
     assert_ok(ldar_forward(context, &empty, NULL, &mean, &error), &error);
@@ -211,9 +244,16 @@ static void test_depth(void **state)
     (void)state;
     struct ldar_config config = {.stages = LDAR_MAX_STAGES};
     for (size_t i = 0; i < LDAR_MAX_STAGES; i++) {
-        config.stage[i] = (struct ldar_stage_config){
-            .encoder = "m1T1", .decoder = "t1", .width = 32, .intermediate = 1, .attention_heads = 2, .rotary = 8,
-            .window = 3, .state = 16, .conv = 4, .expand = 2};
+        config.stage[i] = (struct ldar_stage_config){.encoder = "m1T1",
+                                                     .decoder = "t1",
+                                                     .width = 32,
+                                                     .intermediate = 1,
+                                                     .attention_heads = 2,
+                                                     .rotary = 8,
+                                                     .window = 3,
+                                                     .state = 16,
+                                                     .conv = 4,
+                                                     .expand = 2};
     }
     config.stage[LDAR_MAX_STAGES - 1].decoder[0] = 0;
     struct ldar_error error;
@@ -250,8 +290,8 @@ static void test_flops(void **state)
     static const struct {
         size_t length;
         double ratio, mflop;
-    } known[] = {{4096, 4, 93.1}, {4096, 3, 110.7}, {4096, 5, 82.5}, {4096, 6, 75.4}, {512, 4, 90.5}, {32768, 4, 93.5},
-                 {131072, 4, 93.6}};
+    } known[] = {{4096, 4, 93.1}, {4096, 3, 110.7}, {4096, 5, 82.5},  {4096, 6, 75.4},
+                 {512, 4, 90.5},  {32768, 4, 93.5}, {131072, 4, 93.6}};
     struct ldar_config config;
     struct ldar_error error;
     assert_ok(ldar_config_preset("110m", &config, &error), &error);
