@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """--shard, merge and --resume: however work is split, and whatever kills it, the bytes are those of one run."""
 
+import json
 import os
 import random
 import shutil
@@ -12,7 +13,7 @@ import zlib
 from pathlib import Path
 
 import program
-from program import PROGRAM, SEED, TINY, Case, dna, environment, plain_build_only, write_fasta
+from program import PROGRAM, SEED, TINY, Case, dna, environment, plain_build_only, write_fasta, write_headed
 
 # Records over several windows, of one base, of none, and none at the end.
 RECORDS = [("a", dna(2600)), ("e", ""), ("b", dna(7)), ("c", dna(4000) + "N" * 90), ("d", "A")]
@@ -284,7 +285,8 @@ class Resume(Case):
 
     def setUp(self):
         super().setUp()
-        write_fasta("a.fa", [("a", dna(30000)), ("b", dna(5)), ("c", dna(20000)), ("e", "")])
+        self.records = [("a", dna(30000)), ("b", dna(5)), ("c", dna(20000)), ("e", "")]
+        write_fasta("a.fa", self.records)
 
     def under_fire(self, words, seconds, draw):
         """Kills the run a few times at random moments of the `seconds` that it takes, then lets it end."""
@@ -301,9 +303,9 @@ class Resume(Case):
             killed += process.returncode != 0
         return killed
 
-    def check(self, suffix, *arguments):
+    def check(self, suffix, *arguments, model=TINY, window=300):
         draw = random.Random(SEED)
-        words = ["-q", "-m", TINY, "-@", 1, "--window", 300]
+        words = ["-q", "-m", model, "-@", 1, "--window", window]
         began = time.monotonic()
         self.ok(*arguments, *words, "-o", f"one{suffix}")
         seconds = time.monotonic() - began
@@ -322,6 +324,20 @@ class Resume(Case):
 
     def test_segment(self):
         self.check(".bed", "segment", "a.fa")
+
+    def test_predict(self):
+        write_headed("classifier", TINY, {"classes": json.dumps(["x", "y"])}, 2)
+        self.check(".tsv", "predict", "a.fa", model="classifier")
+
+    @plain_build_only
+    def test_score(self):
+        write_fasta("g.fa", self.records[:1])
+        rows = [(i + 1, c, "ACGT"["ACGT".index(c) - 1]) for i, c in enumerate(self.records[0][1]) if i % 300 == 0]
+        lines = ["##fileformat=VCFv4.2", "##contig=<ID=a,length=30000>"]
+        lines += ["#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"]
+        lines += [f"a\t{at}\t.\t{ref}\t{alt}\t.\t.\t." for at, ref, alt in rows]
+        Path("v.vcf").write_text("\n".join(lines) + "\n")
+        self.check(".vcf", "score", "-f", "g.fa", "v.vcf", window=1024)
 
     def kept(self, output="out.bed", *more):
         """Starts a run and kills it once it keeps results."""
