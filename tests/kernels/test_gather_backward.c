@@ -292,7 +292,7 @@ void test_sum_rows(struct test *test)
 {
     sweep(test, sum_size);
     sum_case(test, 1000, 300, FILL_NORMAL);
-    sum_case(test, 100000, 5, FILL_NORMAL);
+    sum_case(test, 20000, 5, FILL_NORMAL);
     for (int i = 0; i < 10; i++) {
         sum_special(test, NAN);
         sum_special(test, INFINITY);
