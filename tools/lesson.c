@@ -175,6 +175,16 @@ const struct option option_lesson_augment = {
     .help = "Train on the reverse complement of each example with probability 1/2.",
 };
 
+const struct option option_lesson_hide = {
+    .name = "hide",
+    .kind = OPTION_DECIMAL,
+    .argument = "SHARE",
+    .place = LESSON(plan.hide),
+    .max = 0.9,
+    .help = "Show each nucleotide of a training example as [MASK] with this probability, others in each epoch: against "
+            "learning examples by heart.",
+};
+
 const struct option option_lesson_both_strands = {
     .name = "both-strands",
     .kind = OPTION_FLAG,
@@ -194,9 +204,9 @@ const struct option option_lesson_checkpoint = {
 
 enum exit_status lesson_check(const struct lesson_settings *settings)
 {
-    static const char *const training_options[] = {"last",   "epochs",  "batch",           "rate",     "head-rate",
-                                                   "decay",  "warmup",  "ratio-weight",    "patience", "halve-after",
-                                                   "anneal", "augment", "checkpoint-every"};
+    static const char *const training_options[] = {
+        "last",         "epochs",   "batch",       "rate",   "head-rate", "decay", "warmup",
+        "ratio-weight", "patience", "halve-after", "anneal", "augment",   "hide",  "checkpoint-every"};
     const struct common *common = &settings->input.common;
     for (size_t i = 0; settings->freeze && i < sizeof training_options / sizeof *training_options; i++)
         if (option_given(common, training_options[i])) {

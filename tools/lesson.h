@@ -23,15 +23,15 @@ struct lesson_settings {
 extern const struct option option_lesson_reference, option_lesson_window, option_lesson_freeze, option_lesson_last,
     option_lesson_parts, option_lesson_epochs, option_lesson_batch, option_lesson_rate, option_lesson_head_rate,
     option_lesson_decay, option_lesson_warmup, option_lesson_ratio_weight, option_lesson_patience,
-    option_lesson_halve_after, option_lesson_anneal, option_lesson_augment, option_lesson_both_strands,
-    option_lesson_checkpoint;
+    option_lesson_halve_after, option_lesson_anneal, option_lesson_augment, option_lesson_hide,
+    option_lesson_both_strands, option_lesson_checkpoint;
 
 /* All but the window and the rate, which evaluate has meanings of its own for. */
 #define OPTIONS_LESSON                                                                                                 \
     &option_lesson_reference, &option_lesson_freeze, &option_lesson_last, &option_lesson_parts, &option_lesson_epochs, \
         &option_lesson_batch, &option_lesson_head_rate, &option_lesson_decay, &option_lesson_warmup,                   \
         &option_lesson_ratio_weight, &option_lesson_patience, &option_lesson_halve_after, &option_lesson_anneal,       \
-        &option_lesson_augment, &option_lesson_both_strands, &option_lesson_checkpoint
+        &option_lesson_augment, &option_lesson_hide, &option_lesson_both_strands, &option_lesson_checkpoint
 
 /* Usage errors of these options. */
 enum exit_status lesson_check(const struct lesson_settings *settings);

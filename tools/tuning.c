@@ -48,7 +48,7 @@ int tuning_ended(const struct tuning *tuning)
 
 /* ---- what an epoch takes, in which order ---- */
 
-enum choice { CHOICE_ORDER, CHOICE_STRAND };
+enum choice { CHOICE_ORDER, CHOICE_STRAND, CHOICE_HIDE };
 
 static double chance(const struct tuning *tuning, uint64_t epoch, uint64_t which, enum choice choice)
 {
@@ -68,6 +68,17 @@ static void shuffle(const struct tuning *tuning, uint64_t epoch, size_t *order)
     }
 }
 
+/* [MASK] in place of some nucleotides of the example that the pack was given last. */
+static void hide(const struct tuning *tuning, uint64_t epoch, uint64_t which, struct pack *pack)
+{
+    const size_t last = pack->batch.sequences - 1;
+    for (size_t i = pack->offsets[last]; tuning->plan->hide > 0 && i < pack->offsets[last + 1]; i++) {
+        const uint64_t counters[] = {tuning->plan->seed, epoch, which, CHOICE_HIDE, i - pack->offsets[last]};
+        if (chance_of(counters, sizeof counters / sizeof *counters) < tuning->plan->hide)
+            pack->ids[i] = LDAR_MASK;
+    }
+}
+
 static enum ldar_status fill_pack(const struct tuning *tuning, uint64_t epoch, const size_t *order, uint64_t batch,
                                   struct pack *pack, struct ldar_error *error)
 {
@@ -78,6 +89,7 @@ static enum ldar_status fill_pack(const struct tuning *tuning, uint64_t epoch, c
         const int turn = tuning->plan->augment && chance(tuning, epoch, which, CHOICE_STRAND) < 0.5;
         if (!pack_add(pack, &tuning->train, which, turn ? STRAND_REVERSE : STRAND_GIVEN))
             return fail(error, LDAR_ERROR_MEMORY, "no memory for a batch of %" PRIu64 " sequences", size);
+        hide(tuning, epoch, which, pack);
     }
     for (size_t i = 0; i < pack->batch.sequences; i++)
         pack->targets[i] = (float)(((double)pack->targets[i] - tuning->shift) / tuning->scale);

@@ -28,6 +28,7 @@ struct tuning_plan {
     double rate;
     uint64_t seed;
     int augment;               /* each example is read on either strand with probability 1/2 */
+    double hide;               /* the probability that a nucleotide of an example is shown as [MASK] */
     int both_strands;          /* validation and the test take the mean of both */
     uint64_t checkpoint_every; /* steps; 0: as many as take ten minutes */
     int background;            /* checkpoints are written beside training: there is memory for a copy */

@@ -145,6 +145,22 @@ class Finetune(Case):
         self.fails(2, "--epochs", *self.command("x", "--anneal"))
         self.fails(2, "exclude each other", *self.command("x", "--anneal", "--epochs", 2, "--patience", 1))
 
+    @plain_build_only
+    def test_hide(self):
+        """Hidden letters are others in each epoch, and depend on the seed alone; what is judged is not hidden."""
+        losses = []
+        for n, more in enumerate([[], ["--hide", 0.5], ["--hide", 0.5, "-@", 2], ["--hide", 0.5, "--seed", 4]]):
+            self.finetune(f"run{n}", "--epochs", 2, "--batch", 64, "--rate", 1e-30, *more)
+            log = [json.loads(line) for line in Path(f"run{n}/log.jsonl").read_text().splitlines()]
+            losses.append([line["loss"] for line in log if "loss" in line])
+            losses[-1].append([line["validation_loss"] for line in log if "validation_loss" in line])
+        self.assertEqual(losses[0][0], losses[0][1])
+        self.assertNotEqual(losses[1][0], losses[0][0])
+        self.assertNotEqual(losses[1][0], losses[1][1])
+        self.assertEqual(losses[1], losses[2])
+        self.assertNotEqual(losses[1][0], losses[3][0])
+        self.assertEqual(losses[1][2], losses[0][2])
+
     def test_last(self):
         before, after = self.before_and_after(*FAST, "--last", 1)
         moved = {name for name in before if after[name] != before[name]}
