@@ -202,28 +202,37 @@ const struct option option_lesson_checkpoint = {
     .help = "Steps between two checkpoints (default: as many as take ten minutes).",
 };
 
-enum exit_status lesson_check(const struct lesson_settings *settings)
+/* Usage errors where `option` is set, which makes the others meaningless, and one of these is given. */
+static enum exit_status check_alone(const struct common *common, int set, const char *option, const char *const *others,
+                                    size_t count, const char *why)
 {
-    static const char *const training_options[] = {
-        "last",         "epochs",   "batch",       "rate",   "head-rate", "decay", "warmup",
-        "ratio-weight", "patience", "halve-after", "anneal", "augment",   "hide",  "checkpoint-every"};
-    const struct common *common = &settings->input.common;
-    for (size_t i = 0; settings->freeze && i < sizeof training_options / sizeof *training_options; i++)
-        if (option_given(common, training_options[i])) {
-            say_error("options --freeze and --%s exclude each other: nothing of a frozen model is trained but the head",
-                      training_options[i]);
+    for (size_t i = 0; set && i < count; i++)
+        if (option_given(common, others[i])) {
+            say_error("options --%s and --%s exclude each other: %s", option, others[i], why);
             return EXIT_USAGE;
         }
+    return EXIT_DONE;
+}
+
+enum exit_status lesson_check(const struct lesson_settings *settings)
+{
+    static const char *const of_training[] = {
+        "last",         "epochs",   "batch",       "rate",   "head-rate", "decay", "warmup",
+        "ratio-weight", "patience", "halve-after", "anneal", "augment",   "hide",  "checkpoint-every"};
+    static const char *const of_validation[] = {"patience", "halve-after"};
+    const struct common *common = &settings->input.common;
+    enum exit_status status =
+        check_alone(common, settings->freeze, "freeze", of_training, sizeof of_training / sizeof *of_training,
+                    "nothing of a frozen model is trained but the head");
+    if (status == EXIT_DONE)
+        status = check_alone(common, settings->plan.anneal, "anneal", of_validation,
+                             sizeof of_validation / sizeof *of_validation, "the rate falls over all epochs");
+    if (status != EXIT_DONE)
+        return status;
     if (settings->plan.anneal && !option_given(common, "epochs")) {
         say_error("option --anneal: say with --epochs N over how many epochs the rate falls");
         return EXIT_USAGE;
     }
-    static const char *const not_annealed[] = {"patience", "halve-after"};
-    for (size_t i = 0; settings->plan.anneal && i < sizeof not_annealed / sizeof *not_annealed; i++)
-        if (option_given(common, not_annealed[i])) {
-            say_error("options --anneal and --%s exclude each other", not_annealed[i]);
-            return EXIT_USAGE;
-        }
     if (settings->plan.rate == 0 || settings->head_rate == 0) {
         say_error("option --%s: more than 0", settings->plan.rate == 0 ? "rate" : "head-rate");
         return EXIT_USAGE;

@@ -12,10 +12,10 @@
  * Fine-tuning as published ("LDARNet", ICML 2026, evaluation): epochs over the
  * training examples, each validated; the rate is halved when validation has not
  * risen for a while, training ends when it has not for longer, and the best
- * epoch is kept.
+ * epoch is kept. Or the rate falls over a given number of epochs.
  *
- * What an epoch takes in which order, and on which strand, depends on the seed
- * and the epoch alone, so that a run that was broken off goes on to the same
+ * What an epoch takes in which order, on which strand, and what is hidden of it
+ * depends on the seed and the epoch alone, so that a run that was broken off goes on to the same
  * bits.
  */
 struct tuning_plan {

@@ -324,7 +324,8 @@ class Finetune(Case):
 
     @plain_build_only
     def test_stopped_and_resumed(self):
-        plan = ["--epochs", 6, "--batch", 4, "--checkpoint-every", 3, "--patience", 6, "--augment", *FAST[-2:]]
+        plan = ["--epochs", 6, "--batch", 4, "--checkpoint-every", 3, "--augment", *FAST[-2:]]
+        plan += ["--anneal", "--hide", 0.1, "--parts", 3]
         self.finetune("whole", *plan)
         command = [*PROGRAM, *map(str, self.command("run", *plan))]
         log, steps = Path("run/log.jsonl"), 6 * 16
