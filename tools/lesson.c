@@ -180,7 +180,7 @@ const struct option option_lesson_hide = {
     .kind = OPTION_DECIMAL,
     .argument = "SHARE",
     .place = LESSON(plan.hide),
-    .max = 0.9,
+    .max = 1,
     .help = "Show each nucleotide of a training example as [MASK] with this probability, others in each epoch: against "
             "learning examples by heart.",
 };
