@@ -325,6 +325,7 @@ class Resume(Case):
     def test_segment(self):
         self.check(".bed", "segment", "a.fa")
 
+    @plain_build_only
     def test_predict(self):
         write_headed("classifier", TINY, {"classes": json.dumps(["x", "y"])}, 2)
         self.check(".tsv", "predict", "a.fa", model="classifier")
