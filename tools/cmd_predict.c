@@ -234,13 +234,14 @@ static enum ldar_status reopen(struct prediction *prediction, const struct sessi
 static enum ldar_status find_head(struct prediction *prediction, const struct session *session,
                                   struct ldar_error *error)
 {
-    if (session->model && !ldar_model_head(session->model))
-        return fail(error, LDAR_ERROR_ARGUMENT, "%s is no classifier: make one of it with `ldar finetune`",
-                    prediction->settings->input.common.model);
     const enum ldar_status status = session->model ? LDAR_OK : reopen(prediction, session, error);
-    if (status == LDAR_OK)
-        prediction->head = ldar_model_head(session->model ? session->model : prediction->own);
-    return status;
+    if (status != LDAR_OK)
+        return status;
+    prediction->head = ldar_model_head(session->model ? session->model : prediction->own);
+    return prediction->head
+               ? LDAR_OK
+               : fail(error, LDAR_ERROR_ARGUMENT, "%s is no classifier: make one of it with `ldar finetune`",
+                      prediction->settings->input.common.model);
 }
 
 static bool reserve_record(struct prediction *prediction)

@@ -206,12 +206,20 @@ class Finetune(Case):
             self.assertAlmostEqual(self.results(run)["test_accuracy"], accuracy, delta=1e-9)
             if not strands:
                 self.assertGreater(self.results(run)["test_mcc"], 0.9)
+        records = [("x", dna(50)), ("empty", ""), ("y", dna(3))]
+        write_fasta("in.fa", records)
+        write_fasta("rc.fa", [(n, s[::-1].translate(str.maketrans("ACGT", "TGCA"))) for n, s in records])
+        answers = [self.predict(model, *more)[1] for more in (["in.fa"], ["rc.fa"], ["in.fa", "--both-strands"])]
+        odds = [[math.log(float(row[3]) / float(row[2])) for row in rows if row[0] != "empty"] for rows in answers]
+        for one, other, both in zip(*odds):
+            self.assertNotAlmostEqual(one, other, delta=1e-4)
+            self.assertAlmostEqual(both, (one + other) / 2, delta=1e-4)
         head = json.loads(self.ok("info", "--json", model).stdout)["head"]
         self.assertEqual((head["parts"], head["outputs"]), (4, 2))
         self.assertIn("4 of each sequence", self.ok("info", model).stdout.decode())
-        whole = self.ok("predict", "-q", "-m", model, "test.fa").stdout
+        whole = self.ok("predict", "-q", "-m", model, "in.fa").stdout
         for i in (1, 2, 3):
-            self.ok("predict", "-q", "-m", model, "test.fa", "--shard", f"{i}/3", "-o", f"{i}.part")
+            self.ok("predict", "-q", "-m", model, "in.fa", "--shard", f"{i}/3", "-o", f"{i}.part")
         self.ok("merge", "-q", "1.part", "2.part", "3.part", "-o", "merged.tsv")
         self.assertEqual(Path("merged.tsv").read_bytes(), whole)
         write_fasta("long.fa", [("short", dna(40)), ("long one", dna(200))])
