@@ -448,6 +448,8 @@ static enum ldar_status work_all(struct work *work, struct ldar_error *error)
     if (status == LDAR_OK)
         status = make_folder(work->settings->common.output, &made, error);
     if (status == LDAR_OK)
+        interrupt_watch_folder(work->settings->common.output, made);
+    if (status == LDAR_OK)
         status = compute(work, error);
     if (status == LDAR_OK)
         status = write_results(work, error);

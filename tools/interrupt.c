@@ -16,9 +16,14 @@
 
 enum { PATHS = 4, PREFIX = 100 }; /* a long NAME is cut in a temporary name, but never to less than PREFIX bytes */
 
+struct watched {
+    const char *path;
+    int is_folder, made; /* a folder that this process made */
+};
+
 static struct {
     pthread_mutex_t lock;
-    const char *paths[PATHS];
+    struct watched watched[PATHS];
     size_t count;
     int pipe[2]; /* from the handler to the thread: the signal's number */
     atomic_int held, noted;
@@ -35,15 +40,10 @@ static const char *split(char *path, const char **folder)
     return slash + 1;
 }
 
-static void remove_temporaries(const char *path)
+/* This process's temporary files in `folder` whose names begin with `length` bytes of `name`. */
+static void remove_temporaries(const char *folder, const char *name, size_t length)
 {
-    char real[PATH_MAX], full[2 * PATH_MAX], mark[64];
-    const char *folder;
-    /* A link's target is what is written; an output that is not there yet has no target. */
-    if (!realpath(path, real) && snprintf(real, sizeof real, "%s", path) >= (int)sizeof real)
-        return;
-    const char *name = split(real, &folder);
-    size_t length = strlen(name) < PREFIX ? strlen(name) : PREFIX;
+    char full[2 * PATH_MAX], mark[64];
     DIR *entries = opendir(folder);
     if (!entries)
         return;
@@ -54,6 +54,23 @@ static void remove_temporaries(const char *path)
             unlink(full);
         }
     closedir(entries);
+}
+
+static void tidy(const struct watched *watched)
+{
+    char real[PATH_MAX];
+    const char *folder, *name;
+    /* A link's target is what is written; an output that is not there yet has no target. */
+    if (!realpath(watched->path, real) && snprintf(real, sizeof real, "%s", watched->path) >= (int)sizeof real)
+        return;
+    if (watched->is_folder) {
+        remove_temporaries(real, "", 0);
+        if (watched->made)
+            (void)rmdir(real); /* unless something is in it */
+        return;
+    }
+    name = split(real, &folder);
+    remove_temporaries(folder, name, strlen(name) < PREFIX ? strlen(name) : PREFIX);
 }
 
 /* Libraries may have threads from before main, so any thread may be the one that takes the signal. */
@@ -87,7 +104,7 @@ static void *wait_for_signals(void *unused)
     /* The lock is never given back: nothing is to be watched any more. */
     pthread_mutex_lock(&state.lock);
     for (size_t i = 0; i < state.count; i++)
-        remove_temporaries(state.paths[i]);
+        tidy(&state.watched[i]);
     interrupt_end(number);
     return NULL;
 }
@@ -119,10 +136,20 @@ int interrupt_noted(void)
     return atomic_load(&state.noted);
 }
 
-void interrupt_watch(const char *path)
+static void watch(struct watched watched)
 {
     pthread_mutex_lock(&state.lock);
     if (state.count < PATHS)
-        state.paths[state.count++] = path;
+        state.watched[state.count++] = watched;
     pthread_mutex_unlock(&state.lock);
+}
+
+void interrupt_watch(const char *path)
+{
+    watch((struct watched){.path = path});
+}
+
+void interrupt_watch_folder(const char *folder, int made)
+{
+    watch((struct watched){.path = folder, .is_folder = 1, .made = made});
 }

@@ -24,8 +24,14 @@ void interrupt_end(int number);
 /*
  * `path` names an output, or a genome, beside which indexes are made: what this process has there under a temporary
  * name (ldar/file.h: "NAME.tmp.<process>.<n>"), NAME being that of path or one that begins with it, is removed.
- * Borrowed. At most 4 paths.
+ * Borrowed. At most 4 paths, those of folders among them.
  */
 void interrupt_watch(const char *path);
+
+/*
+ * What this process has in the folder under a temporary name is removed, and the folder if this process `made` it and
+ * nothing else is in it. Borrowed.
+ */
+void interrupt_watch_folder(const char *folder, int made);
 
 #endif

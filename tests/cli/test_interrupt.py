@@ -47,6 +47,22 @@ class Interrupt(Case):
     def test_segment(self):
         self.interrupted(signal.SIGTERM, "segment", "-m", TINY, "-", "-o", "out.bed")
 
+    def test_folder_of_a_profile(self):
+        """It is there before anything is computed: a new one goes again, one that was there stays."""
+        write_fasta("genome.fa", [("a", dna(300000))])
+        Path("old").mkdir()
+        for folder in ["new", "old"]:
+            process = self.start(
+                "profile", "-m", TINY, "-f", "genome.fa", "--motif", "A=A", "--draws", 1000, "-o", folder
+            )
+            self.wait_for(folder, process)
+            time.sleep(0.5)
+            process.terminate()
+            process.wait(timeout=60)
+            process.stderr.close()
+            self.assertEqual(process.returncode, -signal.SIGTERM)
+            self.assertEqual(sorted(p.name for p in self.folder.iterdir()), ["genome.fa", "genome.fa.fai", "old"])
+
     def test_folders_and_links(self):
         outside = Path("real")
         outside.mkdir()
