@@ -72,6 +72,12 @@ int ldar_context_threads(const ldar_context *context)
     return context->network.backend->threads(context->network.device);
 }
 
+size_t ldar_context_batch(const ldar_context *context)
+{
+    enum { OF_THREAD = 2048 }; /* 32 tiles of 64 rows */
+    return OF_THREAD * (size_t)ldar_context_threads(context);
+}
+
 const char *ldar_context_gemm(const ldar_context *context)
 {
     return context->network.backend->gemm(context->network.device);

@@ -11,12 +11,12 @@
 enum {
     /*
      * The windows of interleaved and wt for DIST and DTOK begin and end at multiples of GRID, at least FLANK beyond the
-     * variant (768 nucleotides for one base), so that neighbours share those with REF. docs/variants.md has what was
+     * variant (640 nucleotides for one base), so that neighbours share those with REF. docs/variants.md has what was
      * measured.
      */
-    GRID = 256,
+    GRID = 128,
     FLANK = 256,
-    OVERLAP_PARTS = 8,  /* of a window in which bases are hidden, one is shared with its neighbour */
+    OVERLAP_PARTS = 16, /* of a window in which bases are hidden, one is shared with its neighbour */
     PASSAGE = 1 << 18,  /* letters of the genome read at once */
     PASSAGE_BACK = 8192 /* of these before what is asked for: windows do not only move on */
 };

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "evaluate.h"
+
+#include "batch_size.h"
 #include "interrupt.h"
 #include "message.h"
 
@@ -13,7 +15,7 @@
 #include <string.h>
 
 /* Windows of a batch: 32 tiles of 64 rows a thread leave little of a step to wait for. */
-enum { BATCH_OF_THREAD = 2048, SEQUENCES = 4096 };
+enum { SEQUENCES = 4096 };
 
 /* ---- what is found ---- */
 
@@ -81,16 +83,16 @@ static enum ldar_status batch_make(size_t capacity, struct batch *batch, struct 
     return LDAR_OK;
 }
 
-/* Nucleotides of a batch: several windows when there are many threads, as far as memory allows. */
-static size_t batch_capacity(const struct evaluate *evaluate, const struct session *session)
+static enum ldar_status reserve_batch(const struct evaluate *evaluate, const struct session *session,
+                                      struct batch *batch, struct ldar_error *error)
 {
-    const size_t window = (size_t)evaluate->lesson.input.window,
-                 most = (size_t)evaluate->lesson.input.common.max_memory;
-    size_t capacity = BATCH_OF_THREAD * (size_t)ldar_context_threads(session->context);
-    capacity = capacity > window ? capacity : window;
-    while (most > 0 && capacity > window && ldar_context_bytes(session->context, capacity) > most)
-        capacity = capacity / 2 > window ? capacity / 2 : window;
-    return capacity;
+    const struct input *input = &evaluate->lesson.input;
+    const struct batch_need need = {.window = (size_t)input->window,
+                                    .row = LDAR_SYMBOLS * sizeof(float) + 3, /* logits; ids, labels, boundary */
+                                    .max_bytes = (size_t)input->common.max_memory};
+    size_t capacity;
+    const enum ldar_status status = batch_size(session->context, &need, &capacity, error);
+    return status == LDAR_OK ? batch_make(capacity, batch, error) : status;
 }
 
 /* ---- the loop ---- */
@@ -273,7 +275,7 @@ static enum ldar_status evaluate_all(struct evaluation *evaluation, struct ldar_
     enum ldar_status status = open_records(settings, &pipeline, error);
     if (status != LDAR_OK)
         return status;
-    status = batch_make(batch_capacity(settings, evaluation->session), &evaluation->batch, error);
+    status = reserve_batch(settings, evaluation->session, &evaluation->batch, error);
     if (status == LDAR_OK) {
         evaluation->source = pipeline.source;
         progress_begin("nt");

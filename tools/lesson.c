@@ -11,8 +11,6 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SCORED_AT_ONCE = 16384, SCORED_OF_THREAD = 2048 };
-
 /* ---- options ---- */
 
 #define LESSON(field) offsetof(struct lesson_settings, field)
@@ -255,13 +253,6 @@ enum ldar_status lesson_check_lengths(const struct lesson_settings *settings, co
 
 /* ---- a model at work ---- */
 
-/* Sequences that share a batch: enough to give every thread its part. */
-static size_t batch_of(const ldar_context *context)
-{
-    const size_t shared = SCORED_OF_THREAD * (size_t)ldar_context_threads(context);
-    return shared > SCORED_AT_ONCE ? shared : SCORED_AT_ONCE;
-}
-
 static enum ldar_status open_classifier(const struct lesson_settings *settings, const ldar_model *model,
                                         struct classifier *classifier, struct ldar_error *error)
 {
@@ -305,7 +296,7 @@ enum ldar_status lesson_means(const struct lesson_settings *settings, const ldar
         const struct scorer scorer = {.scores = means_as_scores,
                                       .own = &classifier,
                                       .outputs = features,
-                                      .batch = batch_of(classifier.context),
+                                      .batch = ldar_context_batch(classifier.context),
                                       .both_strands = settings->plan.both_strands};
         status = scorer_run(&scorer, &all, *means, NULL, NULL, error);
         close_classifier(&classifier);
@@ -477,7 +468,8 @@ static enum ldar_status measure_scoring(const struct lesson *lesson, struct rehe
     if (status != LDAR_OK)
         return status;
     pass->classifier = &classifier;
-    status = fill_rehearsal(&lesson->train.examples, SIZE_MAX, batch_of(classifier.context), &pass->pack, error);
+    status =
+        fill_rehearsal(&lesson->train.examples, SIZE_MAX, ldar_context_batch(classifier.context), &pass->pack, error);
     if (status == LDAR_OK) {
         pass->means =
             malloc(pass->pack.batch.sequences * lesson_features(lesson->settings, lesson->model) * sizeof *pass->means);
@@ -517,7 +509,7 @@ static enum ldar_status score_with(const struct lesson *lesson, const ldar_model
     const struct scorer scorer = {.scores = classifier_scores,
                                   .own = &classifier,
                                   .outputs = lesson->outputs,
-                                  .batch = batch_of(classifier.context),
+                                  .batch = ldar_context_batch(classifier.context),
                                   .both_strands = lesson->settings->plan.both_strands};
     float *scores = malloc(examples->count * lesson->outputs * sizeof *scores);
     status = scores ? scorer_run(&scorer, examples, scores, NULL, NULL, error)

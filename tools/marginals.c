@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "marginals.h"
 
+#include "batch_size.h"
+
 #include "formats/failure.h"
 #include "formats/strands.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* As of the pipeline: 32 tiles of 64 rows a thread leave little to wait for. */
-enum { BATCH_LEAST = 16384, BATCH_OF_THREAD = 2048 };
 
 /*
  * A pass over one sequence: which bases are hidden or, with `hidden` 0, told without being hidden: first, first + step,
@@ -40,44 +39,11 @@ static const size_t row_bytes = 1 + (LDAR_SYMBOLS + 1) * sizeof(float);
 
 /* ---- memory ---- */
 
-static size_t bytes_for(const ldar_context *context, size_t nucleotides)
-{
-    return ldar_context_bytes(context, nucleotides) + nucleotides * row_bytes;
-}
-
-/* The most nucleotides, up to `most`, that fit. */
-static size_t fitting(const ldar_context *context, size_t most, size_t max_bytes)
-{
-    size_t fits = 0, exceeds = most + 1;
-    while (exceeds - fits > 1) {
-        const size_t middle = fits + (exceeds - fits) / 2;
-        if (bytes_for(context, middle) <= max_bytes)
-            fits = middle;
-        else
-            exceeds = middle;
-    }
-    return fits;
-}
-
 enum ldar_status marginals_plan(const ldar_context *context, size_t window, size_t max_bytes, size_t other,
                                 size_t *batch, struct ldar_error *error)
 {
-    const size_t shared = BATCH_OF_THREAD * (size_t)ldar_context_threads(context);
-    *batch = window > BATCH_LEAST ? window : BATCH_LEAST;
-    *batch = *batch > shared ? *batch : shared;
-    if (max_bytes == 0)
-        return LDAR_OK;
-    *batch = fitting(context, *batch, max_bytes > other ? max_bytes - other : 0);
-    if (*batch >= window)
-        return LDAR_OK;
-    const size_t needed = ((bytes_for(context, window) + other) >> 20) + 1;
-    if (*batch == 0)
-        return fail(error, LDAR_ERROR_MEMORY,
-                    "--max-memory: the model alone needs more; %zu MiB suffice for windows of %zu nucleotides", needed,
-                    window);
-    return fail(error, LDAR_ERROR_MEMORY,
-                "--max-memory: a window of %zu nucleotides needs %zu MiB and does not fit; --window %zu would", window,
-                needed, *batch);
+    const struct batch_need need = {.window = window, .row = row_bytes, .other = other, .max_bytes = max_bytes};
+    return batch_size(context, &need, batch, error);
 }
 
 enum ldar_status marginals_create(ldar_context *context, size_t batch, marginals **out, struct ldar_error *error)

@@ -1,14 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "pipeline_slot.h"
+
+#include "batch_size.h"
 #include "pipeline_input.h"
 
 #include <stdlib.h>
-
-/*
- * Windows shorter than this share a batch, and so do whole ones when there are many threads: 32 tiles of 64 rows a
- * thread leave little of a step to wait for, and are a small part of a full window's memory.
- */
-enum { BATCH_NUCLEOTIDES = 16384, BATCH_OF_THREAD = 2048 };
 
 /* ---- room for results ---- */
 
@@ -74,51 +70,14 @@ static enum ldar_status room_reserve(struct room *room, const struct ldar_batch 
 
 /* ---- batches that fit ---- */
 
-/* Bytes for a batch: the context's, the results' of two batches, and the cutter's four of nucleotides. */
-static size_t batch_bytes(const struct session *session, const struct room *room, size_t nucleotides)
-{
-    return ldar_context_bytes(session->context, nucleotides) + nucleotides * (2 * room_row(room) + 4);
-}
-
-/* The most nucleotides, up to `most`, whose batch fits. */
-static size_t fitting(const struct session *session, const struct room *room, size_t most, size_t max_bytes)
-{
-    size_t fits = 0, exceeds = most + 1;
-    while (exceeds - fits > 1) {
-        size_t middle = fits + (exceeds - fits) / 2;
-        if (batch_bytes(session, room, middle) <= max_bytes)
-            fits = middle;
-        else
-            exceeds = middle;
-    }
-    return fits;
-}
-
-static size_t mebibytes(size_t bytes)
-{
-    return (bytes >> 20) + 1;
-}
-
 enum ldar_status room_plan(const struct room *room, const struct input *input, const struct session *session,
                            struct window_plan *plan, struct ldar_error *error)
 {
-    const size_t window = (size_t)input->window, max_bytes = (size_t)input->common.max_memory;
-    const size_t shared = BATCH_OF_THREAD * (size_t)ldar_context_threads(session->context);
-    *plan = (struct window_plan){window, (size_t)pipeline_overlap(input), window};
-    plan->batch = plan->batch > BATCH_NUCLEOTIDES ? plan->batch : BATCH_NUCLEOTIDES;
-    plan->batch = plan->batch > shared ? plan->batch : shared;
-    if (max_bytes == 0)
-        return LDAR_OK;
-    plan->batch = fitting(session, room, plan->batch, max_bytes);
-    if (plan->batch >= window)
-        return LDAR_OK;
-    if (plan->batch == 0)
-        return fail(error, LDAR_ERROR_MEMORY,
-                    "--max-memory: the model alone needs more; %zu MiB suffice for --window 1",
-                    mebibytes(batch_bytes(session, room, 1)));
-    return fail(error, LDAR_ERROR_MEMORY,
-                "--max-memory: a window of %zu nucleotides needs %zu MiB and does not fit; --window %zu would", window,
-                mebibytes(batch_bytes(session, room, window)), plan->batch);
+    /* The results of two batches, and the cutter's four. */
+    const struct batch_need need = {
+        .window = (size_t)input->window, .row = 2 * room_row(room) + 4, .max_bytes = (size_t)input->common.max_memory};
+    *plan = (struct window_plan){.window = need.window, .overlap = (size_t)pipeline_overlap(input)};
+    return batch_size(session->context, &need, &plan->batch, error);
 }
 
 /* ---- what windows come to ---- */

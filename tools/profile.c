@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "profile.h"
+
+#include "batch_size.h"
 #include "message.h"
 
 #include "formats/shuffle.h"
@@ -12,7 +14,7 @@
 #include <string.h>
 
 /* 32 tiles of 64 rows a thread leave little of a step to wait for. */
-enum { BATCH_NUCLEOTIDES = 16384, BATCH_OF_THREAD = 2048, SEQUENCES = 1024, RANDOM_TRIES = 64 };
+enum { SEQUENCES = 1024, RANDOM_TRIES = 64 };
 
 /* Streams of random numbers of a site. */
 enum { STREAM_SHUFFLE = 1 << 20, STREAM_RANDOM = 2 << 20 };
@@ -184,22 +186,14 @@ static void run_free(struct run *run)
     }
 }
 
-/* Several windows when there are many threads, as far as memory allows. */
-static size_t capacity_of(const struct profile_plan *plan, const struct session *session)
-{
-    size_t capacity = BATCH_OF_THREAD * (size_t)ldar_context_threads(session->context);
-    capacity = capacity > BATCH_NUCLEOTIDES ? capacity : BATCH_NUCLEOTIDES;
-    capacity = capacity > plan->window ? capacity : plan->window;
-    while (plan->max_bytes > 0 && capacity > plan->window
-           && ldar_context_bytes(session->context, capacity) > plan->max_bytes)
-        capacity = capacity / 2 > plan->window ? capacity / 2 : plan->window;
-    return capacity;
-}
-
 static enum ldar_status run_reserve(struct run *run, struct ldar_error *error)
 {
     const size_t window = run->plan->window, offsets = run->profile->offsets;
-    run->capacity = capacity_of(run->plan, run->session);
+    const struct batch_need need = {
+        .window = window, .row = 2 + sizeof(float), .max_bytes = run->plan->max_bytes}; /* ids, boundary; prob */
+    const enum ldar_status status = batch_size(run->session->context, &need, &run->capacity, error);
+    if (status != LDAR_OK)
+        return status;
     run->native.ids = malloc(window);
     run->other.ids = malloc(window);
     run->ids = malloc(run->capacity);

@@ -63,6 +63,11 @@ LDAR_API void ldar_context_destroy(ldar_context *context);
 LDAR_API enum ldar_isa ldar_context_isa(const ldar_context *context);
 LDAR_API enum ldar_dtype ldar_context_dtype(const ldar_context *context);
 LDAR_API int ldar_context_threads(const ldar_context *context);
+/*
+ * Nucleotides of the batches that are computed fastest: enough for each thread to have its part of every step, and few
+ * enough for what a step leaves to be near when the next one reads it. Larger ones are slower by some hundredths.
+ */
+LDAR_API size_t ldar_context_batch(const ldar_context *context);
 /* Name and version of the GEMM provider, as "packed 8x32" or "oneDNN 2.6.3"; valid as long as the context. */
 LDAR_API const char *ldar_context_gemm(const ldar_context *context);
 

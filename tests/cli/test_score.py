@@ -29,7 +29,7 @@ LETTERS = "ACGT"
 MASKED = program.PROGRAM[:-1] + [
     str(Path(os.environ.get("LDAR_BUILD_DIR", program.SOURCE / "build")) / "tests" / "cli" / "masked_logits")
 ]
-WINDOW, OVERLAP, FLANK, GRID, NEAR, BOUNDARIES = 1024, 128, 256, 256, 64, 128
+WINDOW, OVERLAP, FLANK, GRID, NEAR, BOUNDARIES = 1024, 64, 256, 128, 64, 128
 COMPLEMENT = str.maketrans("ACGT", "TGCA")
 
 

@@ -20,6 +20,7 @@ static void check_counts(const size_t *lengths, size_t sequences)
         for (size_t i = 0; i < sizeof threads / sizeof threads[0]; i++) {
             ldar_context *context = context_new(model, threads[i]);
             assert_int_equal(ldar_context_threads(context), threads[i]);
+            assert_int_equal(ldar_context_batch(context), (size_t)threads[i] * ldar_context_batch(alone));
             struct result result = forward(context, model, &input.batch, NULL);
             assert_same_result(&result, &expected);
             result_free(&result);

@@ -253,7 +253,7 @@ static void test_memory(void **state)
     struct ldar_error error;
     size_t batch;
     assert_ok(marginals_plan(context, 100, 0, 0, &batch, &error), &error);
-    assert_int_equal(batch, 16384);
+    assert_int_equal(batch, ldar_context_batch(context));
     assert_ok(marginals_plan(context, 70000, 0, 0, &batch, &error), &error);
     assert_int_equal(batch, 70000);
     const size_t bytes = ldar_context_bytes(context, 500) + 500 * 33;
