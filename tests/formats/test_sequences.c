@@ -202,6 +202,33 @@ static void test_few_warnings(void **state)
     sequences_free(&sequences);
 }
 
+/* The first names are remembered, of a file with more of them. */
+static void test_many_names(void **state)
+{
+    (void)state;
+    const char *path = in_folder("names");
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    for (int i = 0; i < SEQUENCES_NAMES_KEPT + 10; ++i) {
+        fprintf(file, ">%d\nA\n", i);
+    }
+    fprintf(file, ">%d\nA\n>%d\nA\n", SEQUENCES_NAMES_KEPT + 1, SEQUENCES_NAMES_KEPT - 1);
+    fclose(file);
+    struct heard heard = {0};
+    struct ldar_error error;
+    const struct warnings warnings = hear(&heard);
+    source *source;
+    struct record record = {.name = ""};
+    assert_ok(sequences_open(path, &warnings, &source, &error), &error);
+    while (record.name) {
+        assert_ok(source_next(source, &record, &error), &error);
+    }
+    assert_int_equal(source_progress(source).records, SEQUENCES_NAMES_KEPT + 12);
+    assert_int_equal(heard.count, 1);
+    assert_says(heard.last, "524287");
+    source_destroy(source);
+}
+
 /* ---- random files ---- */
 
 struct text {
@@ -502,11 +529,12 @@ static void test_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_forms),     cmocka_unit_test(test_refusals),       cmocka_unit_test(test_nul_bytes),
-        cmocka_unit_test(test_long_name), cmocka_unit_test(test_missing_file),   cmocka_unit_test(test_few_warnings),
-        cmocka_unit_test(test_random),    cmocka_unit_test(test_cut_gzip),       cmocka_unit_test(test_cut_bgzf),
-        cmocka_unit_test(test_damage),    cmocka_unit_test(test_noise),          cmocka_unit_test(test_skip),
-        cmocka_unit_test(test_contigs),   cmocka_unit_test(test_standard_input), cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_forms),      cmocka_unit_test(test_refusals),     cmocka_unit_test(test_nul_bytes),
+        cmocka_unit_test(test_long_name),  cmocka_unit_test(test_missing_file), cmocka_unit_test(test_few_warnings),
+        cmocka_unit_test(test_many_names), cmocka_unit_test(test_random),       cmocka_unit_test(test_cut_gzip),
+        cmocka_unit_test(test_cut_bgzf),   cmocka_unit_test(test_damage),       cmocka_unit_test(test_noise),
+        cmocka_unit_test(test_skip),       cmocka_unit_test(test_contigs),      cmocka_unit_test(test_standard_input),
+        cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests_name("formats.sequences", tests, folder_make, folder_remove);
 }

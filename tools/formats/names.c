@@ -57,6 +57,11 @@ bool name_set_add(struct name_set *set, const char *name, size_t length, bool *a
     return true;
 }
 
+bool name_set_holds(const struct name_set *set, const char *name, size_t length)
+{
+    return set->capacity > 0 && *find_slot(set->slots, set->capacity, hash_name(name, length)) != 0;
+}
+
 void name_set_free(struct name_set *set)
 {
     free(set->slots);

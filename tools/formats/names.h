@@ -20,6 +20,9 @@ struct name_set {
 /* Adds the name; *added is false when it was there. False when memory could not be had: the set is as before. */
 bool name_set_add(struct name_set *set, const char *name, size_t length, bool *added);
 
+/* Whether the name is in the set. */
+bool name_set_holds(const struct name_set *set, const char *name, size_t length);
+
 /* Frees the table and zeroes the struct. */
 void name_set_free(struct name_set *set);
 

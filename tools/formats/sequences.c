@@ -150,13 +150,16 @@ static enum ldar_status read_name(struct sequences *reader, size_t *length, stru
     }
 }
 
+/* A name that was met before is worth a remark; of reads without end the first ones are remembered. */
 static enum ldar_status remember_name(struct sequences *reader, size_t length, struct ldar_error *error)
 {
-    bool added;
-    if (!name_set_add(&reader->names, reader->name, length, &added)) {
+    bool new = true;
+    if (reader->names.count == SEQUENCES_NAMES_KEPT) {
+        new = !name_set_holds(&reader->names, reader->name, length);
+    } else if (!name_set_add(&reader->names, reader->name, length, &new)) {
         return fail_memory(error, stream_name(reader->stream), "the names of its records");
     }
-    if (!added) {
+    if (!new) {
         source_remark(&reader->base, REMARK_REPEATED, stream_name(reader->stream), reader->name);
     }
     return LDAR_OK;

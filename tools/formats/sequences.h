@@ -17,12 +17,13 @@
  * is shorter or longer than its sequence. Warnings, the first few of each kind:
  * an empty record, a name that occurred before.
  *
- * Memory: 256 KiB of buffers, and 12 to 24 bytes per record, the hash table by
- * which names that occur twice are found. Names are told apart by 64 bits; of a
- * million names two share them by chance once in 4e7 files, and all that
- * follows is a needless warning.
+ * Memory: 256 KiB of buffers, and up to 8 MiB for the hash table by which names
+ * that occur twice are found: those of the first SEQUENCES_NAMES_KEPT records
+ * are remembered, so that reads may come without end. Names are told apart by
+ * 64 bits; of half a million names two share them by chance once in 1e8 files,
+ * and all that follows is a needless warning.
  */
-enum { SEQUENCES_NAME_MAX = 65535 };
+enum { SEQUENCES_NAME_MAX = 65535, SEQUENCES_NAMES_KEPT = 1 << 19 };
 
 /* `warnings` may be NULL. On failure *sequences is NULL. */
 LDAR_MUST_USE enum ldar_status sequences_open(const char *path, const struct warnings *warnings, source **sequences,
