@@ -43,10 +43,19 @@ struct pile {
     size_t sequences, ids_room, room;
 };
 
-/* A window with REF and one with ALT: sequences of the pile, and where in them the variant lies. */
+/* A window with REF and one with ALT: sequences of the pile, or KEPT, and where in them the variant lies. */
 struct pair {
     struct effect *effect;
     size_t ref, alt, at;
+};
+
+/* In place of a sequence: the window with REF that the batch before ended with. */
+#define KEPT SIZE_MAX
+
+/* What the model says of a window. */
+struct view {
+    const float *hidden, *prob; /* (length, width), (length) */
+    size_t length;
 };
 
 struct effects {
@@ -72,10 +81,12 @@ struct effects {
     /* For pairs. */
     struct pair *pairs; /* (pair_room) */
     size_t pair_count, pair_room;
-    struct place last_place; /* of the pile's last sequence with REF, and which that is */
+    struct place last_place; /* of the last window with REF, and which sequence that is */
     size_t last_ref;
     float *hidden, *prob; /* (rows, width), (rows) */
     size_t rows;
+    float *kept_hidden, *kept_prob; /* (kept_room, width), (kept_room) of KEPT */
+    size_t kept_length, kept_room;
     double *mean; /* (2, width) */
 };
 
@@ -107,10 +118,13 @@ static int grow(void **array, size_t *room, size_t needed, size_t size)
     return 1;
 }
 
-/* Beside the model's: results of a batch, log-probabilities of windows, and the genome's letters. */
-static size_t other_bytes(size_t batch, size_t width)
+/*
+ * Beside the model's: results of a batch and of a window of the one before, log-probabilities of windows, and the
+ * genome's letters.
+ */
+static size_t other_bytes(size_t batch, size_t window, size_t width)
 {
-    return batch * (width * sizeof(float) + 32) + 2 * PASSAGE;
+    return (batch + window) * (width * sizeof(float) + 32) + 2 * PASSAGE;
 }
 
 static enum ldar_status plan_memory(effects *effects, struct ldar_error *error)
@@ -118,13 +132,14 @@ static enum ldar_status plan_memory(effects *effects, struct ldar_error *error)
     const size_t least = 2 * (FLANK + GRID), wished = effects->options.window;
     const size_t window = (wished > least ? wished : least) + 2 * effects_allele_max(effects),
                  limit = effects->options.max_memory;
-    const size_t other = other_bytes(window, effects->width);
+    const size_t other = other_bytes(window, window, effects->width);
     size_t batch;
     enum ldar_status status = marginals_plan(effects->context, window, limit, other, &batch, error);
     if (status != LDAR_OK)
         return status;
     /* Results are of a batch: where there is a limit, and not room for a large one, a window at a time. */
-    if (limit > 0 && marginals_plan(effects->context, batch, limit, other_bytes(batch, effects->width), &batch, NULL))
+    if (limit > 0
+        && marginals_plan(effects->context, batch, limit, other_bytes(batch, window, effects->width), &batch, NULL))
         batch = window;
     effects->batch = batch;
     return marginals_create(effects->context, batch, &effects->marginals, error);
@@ -159,7 +174,8 @@ void effects_destroy(effects *effects)
     void *arrays[] = {
         effects->passage.letters, effects->passage.ids, effects->pile.ids, effects->pile.offsets, effects->sites,
         effects->waiting,         effects->tiles,       effects->passes,   effects->starts,       effects->log_p,
-        effects->pairs,           effects->hidden,      effects->prob,     effects->mean};
+        effects->pairs,           effects->hidden,      effects->prob,     effects->mean,         effects->kept_hidden,
+        effects->kept_prob};
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++)
         free(arrays[i]);
     marginals_destroy(effects->marginals);
@@ -541,16 +557,24 @@ static size_t least(size_t a, size_t b)
     return a < b ? a : b;
 }
 
+static struct view view_of(const effects *effects, size_t sequence)
+{
+    if (sequence == KEPT)
+        return (struct view){effects->kept_hidden, effects->kept_prob, effects->kept_length};
+    const size_t begin = effects->pile.offsets[sequence], end = effects->pile.offsets[sequence + 1];
+    return (struct view){effects->hidden + begin * effects->width, effects->prob + begin, end - begin};
+}
+
 /* The mean hidden state of `count` nucleotides at `at` and of those near them. */
 static void mean_near(const effects *effects, size_t sequence, size_t at, size_t count, double *mean)
 {
-    const size_t begin = effects->pile.offsets[sequence], length = effects->pile.offsets[sequence + 1] - begin;
-    const size_t first = at - least(at, EFFECT_NEAR), past = least(at + count + EFFECT_NEAR, length);
+    const struct view view = view_of(effects, sequence);
+    const size_t first = at - least(at, EFFECT_NEAR), past = least(at + count + EFFECT_NEAR, view.length);
     for (size_t d = 0; d < effects->width; d++)
         mean[d] = 0;
     for (size_t i = first; i < past; i++)
         for (size_t d = 0; d < effects->width; d++)
-            mean[d] += (double)effects->hidden[(begin + i) * effects->width + d];
+            mean[d] += (double)view.hidden[i * effects->width + d];
     for (size_t d = 0; d < effects->width; d++)
         mean[d] /= (double)(past - first);
 }
@@ -576,13 +600,11 @@ static float largest_change(const float *a, const float *b, size_t count)
 /* Letters before the variant stand at the same places, those behind it where it ends, its own only when as many. */
 static float token_change(const effects *effects, const struct pair *pair)
 {
-    const size_t *offsets = effects->pile.offsets;
     const struct edit *edit = &pair->effect->edit;
-    const float *ref = effects->prob + offsets[pair->ref] + pair->at;
-    const float *alt = effects->prob + offsets[pair->alt] + pair->at;
+    const struct view genome = view_of(effects, pair->ref);
+    const float *ref = genome.prob + pair->at, *alt = view_of(effects, pair->alt).prob + pair->at;
     const size_t before = least(pair->at, EFFECT_BOUNDARIES);
-    const size_t left = offsets[pair->ref + 1] - offsets[pair->ref] - pair->at - edit->removed;
-    const size_t behind = least(left, EFFECT_BOUNDARIES);
+    const size_t behind = least(genome.length - pair->at - edit->removed, EFFECT_BOUNDARIES);
     float change = largest_change(ref - before, alt - before, before);
     change = fmaxf(change, largest_change(ref + edit->removed, alt + edit->added_count, behind));
     return edit->removed == edit->added_count ? fmaxf(change, largest_change(ref, alt, edit->removed)) : change;
@@ -599,6 +621,25 @@ static enum ldar_status reserve_rows(effects *effects, size_t rows, struct ldar_
     effects->prob = malloc(rows * sizeof(float));
     effects->rows = effects->hidden && effects->prob ? rows : 0;
     return effects->rows > 0 ? LDAR_OK : no_memory(error);
+}
+
+/* The last window with REF outlives its batch: the next variants may lie in it, too. */
+static enum ldar_status keep_ref(effects *effects, struct ldar_error *error)
+{
+    const struct view view = view_of(effects, effects->last_ref);
+    if (view.length > effects->kept_room) {
+        free(effects->kept_hidden);
+        free(effects->kept_prob);
+        effects->kept_hidden = malloc(view.length * effects->width * sizeof(float));
+        effects->kept_prob = malloc(view.length * sizeof(float));
+        effects->kept_room = effects->kept_hidden && effects->kept_prob ? view.length : 0;
+        if (effects->kept_room == 0)
+            return no_memory(error);
+    }
+    memcpy(effects->kept_hidden, view.hidden, view.length * effects->width * sizeof(float));
+    memcpy(effects->kept_prob, view.prob, view.length * sizeof(float));
+    effects->kept_length = view.length;
+    return LDAR_OK;
 }
 
 static void forget_pairs(effects *effects)
@@ -628,11 +669,14 @@ static enum ldar_status compute_pairs(effects *effects, struct ldar_error *error
         pair->effect->dist = distance(effects, pair);
         pair->effect->dtok = token_change(effects, pair);
     }
+    if (status == LDAR_OK && !effects->counting && effects->pair_count > 0 && effects->last_ref != KEPT)
+        status = keep_ref(effects, error);
+    effects->last_ref = KEPT;
     forget_pairs(effects);
     return status;
 }
 
-/* Adds the effect's window with ALT, and that with REF unless it is the last one that was added. */
+/* Adds the effect's window with ALT, and that with REF unless it is the last one. */
 static enum ldar_status add_pair(effects *effects, struct effect *effect, const struct place *place, int shares,
                                  struct ldar_error *error)
 {
@@ -659,16 +703,17 @@ static enum ldar_status add_pair(effects *effects, struct effect *effect, const 
 static enum ldar_status compute_distances(effects *effects, struct effect *list, size_t count, struct ldar_error *error)
 {
     enum ldar_status status = LDAR_OK;
+    int any = 0; /* window with REF yet */
     forget_pairs(effects);
     for (size_t i = 0; i < count && status == LDAR_OK; i++) {
         const struct place place = alone(effects) ? centred(effects, &list[i]) : on_grid(effects, &list[i]);
         const size_t length = (size_t)(place.end - place.start) + list[i].edit.added_count;
         if (effects->pair_count > 0 && pile_length(&effects->pile) + 2 * length > effects->batch)
             status = compute_pairs(effects, error);
-        const int shares =
-            effects->pair_count > 0 && !effects->options.phased && same_place(&effects->last_place, &place);
+        const int shares = any && !effects->options.phased && same_place(&effects->last_place, &place);
         if (status == LDAR_OK)
             status = add_pair(effects, &list[i], &place, shares, error);
+        any = 1;
     }
     return status == LDAR_OK ? compute_pairs(effects, error) : status;
 }
