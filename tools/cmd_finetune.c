@@ -23,7 +23,7 @@ static enum exit_status check_new(const struct finetune *settings)
         say_error("no examples: name a labelled table with --train FILE");
         return EXIT_USAGE;
     }
-    if (!common->output || strcmp(common->output, "-") == 0) {
+    if (!common->dry_run && (!common->output || strcmp(common->output, "-") == 0)) {
         say_error("name the folder of the run with -o RUN");
         return EXIT_USAGE;
     }
@@ -70,6 +70,19 @@ static enum exit_status end(struct lesson *lesson, enum ldar_status status, int 
     return EXIT_DONE;
 }
 
+static enum ldar_status foretell(const struct lesson *lesson, const struct lesson_tables *tables,
+                                 struct ldar_error *error)
+{
+    struct forecast forecast = {0};
+    struct lesson_pace pace;
+    const enum ldar_status status = lesson_measure(lesson, &pace, error);
+    if (status != LDAR_OK)
+        return status;
+    lesson_foretell(lesson, &pace, lesson->settings->freeze ? lesson_tables_nucleotides(tables) : 0, &forecast);
+    forecast_print(&forecast);
+    return LDAR_OK;
+}
+
 /* What a lesson needs; the model is the caller's to destroy, whatever comes of it. */
 static enum ldar_status open_all(const struct finetune *settings, ldar_model **model, struct lesson_tables *tables,
                                  struct ldar_error *error)
@@ -87,12 +100,26 @@ static enum ldar_status open_all(const struct finetune *settings, ldar_model **m
         status = lesson_tables_read(tables, &settings->lesson, settings->values ? TABLE_VALUES : TABLE_CLASSES, genome,
                                     settings->train, settings->valid, settings->test, error);
     reference_close(genome);
-    if (status == LDAR_OK && settings->lesson.freeze)
+    if (status == LDAR_OK && settings->lesson.freeze && !input->common.dry_run)
         status = lesson_tables_embed(tables, &settings->lesson, *model, error);
     return status;
 }
 
-/* `run` NULL: a new one. The folder comes last: what cannot begin leaves none. */
+/* *made: the folder is this lesson's own. It comes last: what cannot begin leaves none. */
+static enum ldar_status give(const struct finetune *settings, struct lesson *lesson, int *made,
+                             struct ldar_error *error)
+{
+    const struct common *common = &settings->lesson.input.common;
+    enum ldar_status status = lesson->begun ? LDAR_OK : run_create(common->output, common, lesson->run, error);
+    *made = status == LDAR_OK && !lesson->begun;
+    if (status == LDAR_OK && !settings->lesson.freeze) /* a frozen model's lesson has nothing to save */
+        interrupt_hold();
+    if (status == LDAR_OK)
+        status = lesson_give(lesson, error);
+    return status == LDAR_OK ? write_report(settings, lesson->run, error) : status;
+}
+
+/* `run` NULL: a new one. */
 static enum exit_status go(struct finetune *settings, struct run *run)
 {
     const struct common *common = &settings->lesson.input.common;
@@ -106,7 +133,8 @@ static enum exit_status go(struct finetune *settings, struct run *run)
     struct lesson_tables tables = {0};
     struct ldar_error error;
     ldar_model *model = NULL;
-    enum ldar_status status = run ? LDAR_OK : run_check_new(common->output, &error);
+    int made = 0;
+    enum ldar_status status = run || common->dry_run ? LDAR_OK : run_check_new(common->output, &error);
     if (status == LDAR_OK)
         status = open_all(settings, &model, &tables, &error);
     lesson.model = model;
@@ -114,16 +142,10 @@ static enum exit_status go(struct finetune *settings, struct run *run)
         status = lesson_tables_cut(&tables, 0, &lesson, &error);
     if (status == LDAR_OK)
         say_tables(settings, &tables, &lesson);
-    if (status == LDAR_OK && !run)
-        status = run_create(common->output, common, &new, &error);
-    const int made = status == LDAR_OK && !run;
-    if (status == LDAR_OK && !settings->lesson.freeze) /* a frozen model's lesson has nothing to save */
-        interrupt_hold();
     if (status == LDAR_OK)
-        status = lesson_give(&lesson, &error);
-    if (status == LDAR_OK)
-        status = write_report(settings, lesson.run, &error);
-    const enum exit_status outcome = end(&lesson, status, made, &error);
+        status = common->dry_run ? foretell(&lesson, &tables, &error) : give(settings, &lesson, &made, &error);
+    const enum exit_status outcome =
+        common->dry_run && status == LDAR_OK ? EXIT_DONE : end(&lesson, status, made, &error);
     run_close(lesson.run);
     lesson_tables_free(&tables);
     ldar_model_destroy(model);
@@ -221,23 +243,10 @@ static const struct option seed_option = {
     .help = "Seed of the head's first weights, of the order of the examples and of their strands.",
 };
 
-static const struct option *const options[] = {&option_model,
-                                               &train_option,
-                                               &valid_option,
-                                               &test_option,
-                                               &option_run,
-                                               &resume_option,
-                                               &values_option,
-                                               &option_lesson_window,
-                                               OPTIONS_LESSON,
-                                               &option_lesson_rate,
-                                               &option_threads,
-                                               &option_device,
-                                               &option_dtype,
-                                               &option_max_memory,
-                                               &seed_option,
-                                               OPTIONS_MESSAGES,
-                                               NULL};
+static const struct option *const options[] = {
+    &option_model,   &train_option,  &valid_option,         &test_option,   &option_run,         &resume_option,
+    &option_dry_run, &values_option, &option_lesson_window, OPTIONS_LESSON, &option_lesson_rate, &option_threads,
+    &option_device,  &option_dtype,  &option_max_memory,    &seed_option,   OPTIONS_MESSAGES,    NULL};
 
 const struct command command_finetune = {
     .name = "finetune",

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "evaluate.h"
-#include "forecast.h"
 #include "interrupt.h"
 #include "lesson_tables.h"
 #include "message.h"
@@ -155,12 +154,10 @@ static enum ldar_status do_units(struct course *course, struct ldar_error *error
 
 /* ---- how long it takes ---- */
 
-/* One unit, at most: training may end before the last epoch. */
 static enum ldar_status forecast_unit(struct course *course, size_t unit, struct lesson_pace *pace,
                                       struct forecast *forecast, struct ldar_error *error)
 {
     const struct lesson_settings *settings = &course->settings->lesson;
-    const double strands = settings->plan.both_strands ? 2 : 1;
     const size_t before = course->task;
     char more[256];
     struct lesson lesson;
@@ -173,22 +170,9 @@ static enum ldar_status forecast_unit(struct course *course, size_t unit, struct
         status = lesson_measure(&lesson, pace, error);
     if (status != LDAR_OK)
         return status;
-    const double train = (double)examples_nucleotides(&lesson.train.examples);
-    const double valid = (double)examples_nucleotides(&lesson.valid.examples);
-    const double test = (double)examples_nucleotides(&lesson.test.examples);
-    const double all = train + (course->tables.valid.count > 0 ? valid : 0) + test;
-    const double epochs = settings->freeze ? 0 : (double)settings->plan.epochs;
-    const double scored = strands * (epochs * valid + test + (settings->freeze && new_task ? all : 0));
-    const double trained = epochs * train;
-    const size_t length = course->tables.train.offsets[course->tables.train.count] / course->tables.train.count;
-    const struct ldar_config *config = ldar_model_config(course->model);
-    forecast->records += lesson.train.examples.count + lesson.valid.examples.count + lesson.test.examples.count;
-    forecast->bases += (uint64_t)(train + valid + test);
-    forecast->windows++;
-    forecast->computed += scored + trained;
-    forecast->flop += scored * ldar_forward_flops(config, length, 4) + trained * ldar_training_flops(config, length, 4);
-    forecast->seconds += scored / pace->scoring + (trained > 0 ? trained / pace->training : 0);
-    forecast->memory = fmax(forecast->memory, pace->bytes + forecast_resident());
+    /* The tables are embedded once for all folds of the task. */
+    const size_t embedded = settings->freeze && new_task ? lesson_tables_nucleotides(&course->tables) : 0;
+    lesson_foretell(&lesson, pace, embedded, forecast);
     return LDAR_OK;
 }
 
@@ -196,15 +180,13 @@ static enum ldar_status forecast_suite(struct course *course, struct ldar_error 
 {
     const struct shard shard = shard_of(&course->settings->lesson.input.common);
     const uint64_t end = shard_border(course->plan.units, (struct shard){shard.index + 1, shard.count});
-    struct forecast forecast = {.output = -1};
+    struct forecast forecast = {0};
     struct lesson_pace pace;
     enum ldar_status status = LDAR_OK;
     for (uint64_t unit = shard_border(course->plan.units, shard); unit < end && status == LDAR_OK; unit++)
         status = forecast_unit(course, (size_t)unit, &pace, &forecast, error);
     if (status != LDAR_OK)
         return status;
-    forecast.passes = forecast.computed / (double)forecast.bases;
-    forecast.rate = forecast.computed / forecast.seconds;
     forecast_print(&forecast);
     return LDAR_OK;
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lesson.h"
 #include "classifier.h"
-#include "forecast.h"
 #include "frozen.h"
 #include "interrupt.h"
 #include "message.h"
@@ -495,6 +494,31 @@ enum ldar_status lesson_measure(const struct lesson *lesson, struct lesson_pace 
         status = measure_scoring(lesson, &pass, pace, error);
     pack_free(&pass.pack);
     return status;
+}
+
+void lesson_foretell(const struct lesson *lesson, const struct lesson_pace *pace, size_t embedded,
+                     struct forecast *forecast)
+{
+    const struct tuning_plan *plan = &lesson->settings->plan;
+    const struct examples *train = &lesson->train.examples, *valid = &lesson->valid.examples,
+                          *test = &lesson->test.examples;
+    const struct ldar_config *config = ldar_model_config(lesson->model);
+    const double strands = plan->both_strands ? 2 : 1, epochs = lesson->settings->freeze ? 0 : (double)plan->epochs;
+    const size_t learned = examples_nucleotides(train), chosen_by = examples_nucleotides(valid),
+                 tested = examples_nucleotides(test);
+    const double scored = strands * (epochs * (double)chosen_by + (double)tested + (double)embedded);
+    const double trained = epochs * (double)learned;
+    const size_t length = learned / train->count;
+    forecast->records += train->count + valid->count + test->count;
+    forecast->bases += learned + chosen_by + tested;
+    forecast->windows++;
+    forecast->computed += scored + trained;
+    forecast->flop += scored * ldar_forward_flops(config, length, 4) + trained * ldar_training_flops(config, length, 4);
+    forecast->seconds += scored / pace->scoring + (trained > 0 ? trained / pace->training : 0);
+    forecast->passes = forecast->computed / (double)forecast->bases;
+    forecast->rate = forecast->computed / forecast->seconds;
+    forecast->memory = fmax(forecast->memory, pace->bytes + forecast_resident());
+    forecast->output = -1;
 }
 
 /* ---- the test ---- */

@@ -2,6 +2,7 @@
 #ifndef LDAR_TOOLS_LESSON_H
 #define LDAR_TOOLS_LESSON_H
 
+#include "forecast.h"
 #include "pipeline.h"
 #include "tuning.h"
 
@@ -84,6 +85,13 @@ struct lesson_pace {
 };
 LDAR_MUST_USE enum ldar_status lesson_measure(const struct lesson *lesson, struct lesson_pace *pace,
                                               struct ldar_error *error);
+
+/*
+ * Adds to a forecast what the lesson takes at this pace: at most, since training may end before its last epoch.
+ * `embedded`: nucleotides of tables that a frozen model goes through for it.
+ */
+void lesson_foretell(const struct lesson *lesson, const struct lesson_pace *pace, size_t embedded,
+                     struct forecast *forecast);
 
 /* An error that names the row where a sequence of a table is longer than the settings allow. */
 LDAR_MUST_USE enum ldar_status lesson_check_lengths(const struct lesson_settings *settings, const char *path,

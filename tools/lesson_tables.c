@@ -64,6 +64,15 @@ enum ldar_status lesson_tables_embed(struct lesson_tables *tables, const struct 
     return status;
 }
 
+size_t lesson_tables_nucleotides(const struct lesson_tables *tables)
+{
+    const struct table *all[] = {&tables->train, &tables->valid, &tables->test};
+    size_t total = 0;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        total += all[i]->count > 0 ? all[i]->offsets[all[i]->count] : 0;
+    return total;
+}
+
 enum ldar_status lesson_tables_cut(struct lesson_tables *tables, size_t fold, struct lesson *lesson,
                                    struct ldar_error *error)
 {

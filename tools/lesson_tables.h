@@ -24,6 +24,9 @@ LDAR_MUST_USE enum ldar_status lesson_tables_read(struct lesson_tables *tables, 
 LDAR_MUST_USE enum ldar_status lesson_tables_embed(struct lesson_tables *tables, const struct lesson_settings *settings,
                                                    const ldar_model *model, struct ldar_error *error);
 
+/* Nucleotides of all of them. */
+size_t lesson_tables_nucleotides(const struct lesson_tables *tables);
+
 /*
  * Gives the lesson its classes, or its value, and its three parts. Where no table validates, fold `fold` of the
  * published ones of the training table does. What the lesson borrows is valid until the next cut.

@@ -88,6 +88,22 @@ class DryRun(Case):
         self.ok("scan", "-q", "-m", TINY, *arguments, "-o", "out/x")
         self.close(foretold, sum(p.stat().st_size for p in Path("out").iterdir() if p.suffix != ".json"), "scan")
 
+    def test_finetune(self):
+        """Epochs of training and validation, or of a frozen model one pass over each table."""
+        for name, count in ("train", 40), ("valid", 10), ("test", 5):
+            rows = "".join(f"{dna(30 + i)},{i % 2}\n" for i in range(count))
+            Path(f"{name}.csv").write_text("sequence,label\n" + rows)
+        nucleotides = {name: sum(range(30, 30 + count)) for name, count in (("train", 40), ("valid", 10), ("test", 5))}
+        tables = ["--train", "train.csv", "--valid", "valid.csv", "--test", "test.csv"]
+        found = self.forecast("finetune", *tables, "--epochs", 3)
+        self.assertEqual((found["records"], found["bases"]), (55, sum(nucleotides.values())))
+        learning = 3 * (nucleotides["train"] + nucleotides["valid"]) + nucleotides["test"]
+        self.assertEqual(found["computed"], learning)
+        self.assertAlmostEqual(found["seconds"] * found["nt_per_s"] / learning, 1, delta=0.01)
+        frozen = self.forecast("finetune", *tables, "--freeze", "--both-strands", "-o", "run")
+        self.assertEqual(frozen["computed"], 2 * (found["bases"] + nucleotides["test"]))
+        self.assertLess(frozen["flop"] / frozen["computed"], found["flop"] / found["computed"])
+
     def test_memory(self):
         if program.is_sanitized() or len(PROGRAM) > 1:
             self.skipTest("memory is not the program's alone")
