@@ -499,12 +499,16 @@ static int reserve_tile(effects *effects)
     return grown;
 }
 
+static struct place place_of_base(const effects *effects, const struct effect *effect)
+{
+    return alone(effects) ? centred(effects, effect) : tile_of(effects, effect->contig, effect->edit.position);
+}
+
 /* The sequence in which the effect's base is asked for, and where it lies there. */
 static enum ldar_status place_base(effects *effects, const struct effect *effect, struct marginal_site *site,
                                    struct ldar_error *error)
 {
-    const struct place place =
-        alone(effects) ? centred(effects, effect) : tile_of(effects, effect->contig, effect->edit.position);
+    const struct place place = place_of_base(effects, effect);
     const size_t known = alone(effects) ? effects->pile.sequences : find_tile(effects, &place);
     site->sequence = known;
     site->position = (size_t)(effect->edit.position - place.start);
@@ -536,6 +540,15 @@ static enum ldar_status wait_for(effects *effects, struct effect *effect, struct
     return status;
 }
 
+/* Whether the effect's base is one of another window, for which a batch that has begun has no room. */
+static int is_full(const effects *effects, const struct effect *effect)
+{
+    const struct place place = place_of_base(effects, effect);
+    const size_t length = pile_length(&effects->pile);
+    return length > 0 && length + (size_t)(place.end - place.start) > effects->batch
+           && (alone(effects) || find_tile(effects, &place) == effects->pile.sequences);
+}
+
 static enum ldar_status compute_llr(effects *effects, struct effect *list, size_t count, struct ldar_error *error)
 {
     enum ldar_status status = LDAR_OK;
@@ -543,9 +556,10 @@ static enum ldar_status compute_llr(effects *effects, struct effect *list, size_
     for (size_t i = 0; i < count && status == LDAR_OK; i++) {
         if (!effect_has_llr(&list[i]))
             continue;
-        status = wait_for(effects, &list[i], error);
-        if (status == LDAR_OK && pile_length(&effects->pile) >= effects->batch)
+        if (is_full(effects, &list[i]))
             status = compute_waiting(effects, error);
+        if (status == LDAR_OK)
+            status = wait_for(effects, &list[i], error);
     }
     return status == LDAR_OK ? compute_waiting(effects, error) : status;
 }
