@@ -3,6 +3,7 @@
 #include "classifier.h"
 #include "frozen.h"
 #include "interrupt.h"
+#include "logistic.h"
 #include "message.h"
 
 #include <math.h>
@@ -438,7 +439,6 @@ static enum ldar_status measure_training(const struct lesson *lesson, struct reh
                                          struct lesson_pace *pace, struct ldar_error *error)
 {
     const struct forecast_pass measured = {train_pass, pass};
-    struct ldar_profile profile;
     double seconds;
     enum ldar_status status =
         fill_rehearsal(&lesson->train.examples, (size_t)lesson->settings->plan.batch, SIZE_MAX, &pass->pack, error);
@@ -447,11 +447,8 @@ static enum ldar_status measure_training(const struct lesson *lesson, struct reh
     if (status != LDAR_OK)
         return status;
     status = forecast_seconds(&measured, &seconds, error);
-    if (status == LDAR_OK) {
-        ldar_trainer_profile(pass->trainer, &profile);
+    if (status == LDAR_OK)
         pace->training = (double)pass->pack.batch.offsets[pass->pack.batch.sequences] / seconds;
-        pace->bytes = (double)profile.peak_bytes;
-    }
     ldar_trainer_destroy(pass->trainer);
     return status;
 }
@@ -461,7 +458,6 @@ static enum ldar_status measure_scoring(const struct lesson *lesson, struct rehe
 {
     const struct forecast_pass measured = {score_pass, pass};
     struct classifier classifier;
-    struct ldar_profile profile;
     double seconds;
     enum ldar_status status = open_classifier(lesson->settings, lesson->model, &classifier, error);
     if (status != LDAR_OK)
@@ -475,23 +471,71 @@ static enum ldar_status measure_scoring(const struct lesson *lesson, struct rehe
         status = pass->means ? forecast_seconds(&measured, &seconds, error)
                              : fail(error, LDAR_ERROR_MEMORY, "no memory for a batch of sequences");
     }
-    if (status == LDAR_OK) {
-        ldar_context_profile(classifier.context, &profile);
+    if (status == LDAR_OK)
         pace->scoring = (double)pass->pack.batch.offsets[pass->pack.batch.sequences] / seconds;
-        pace->bytes = fmax(pace->bytes, (double)profile.peak_bytes);
-    }
     free(pass->means);
     close_classifier(&classifier);
+    return status;
+}
+
+struct fitting_pass {
+    logistic_solver *solver;
+    double *variables, *gradient;
+};
+
+static enum ldar_status fit_pass(void *own, struct ldar_error *error)
+{
+    const struct fitting_pass *pass = own;
+    (void)error;
+    (void)logistic_objective(pass->solver, pass->variables, pass->gradient);
+    return LDAR_OK;
+}
+
+/* Of some examples without a feature, which take as long as any. */
+static enum ldar_status measure_fitting(const struct lesson *lesson, struct lesson_pace *pace, struct ldar_error *error)
+{
+    enum { SOME = 1024 };
+    const size_t all = lesson->train.examples.count, count = all < SOME ? all : SOME;
+    const size_t width = lesson_features(lesson->settings, lesson->model);
+    const size_t variables = lesson->outputs * (width + 1);
+    const int classes = lesson->kind == LDAR_HEAD_CLASSES;
+    float *features = calloc(count, width * sizeof *features);
+    uint32_t *labels = calloc(count, sizeof *labels);
+    double *values = calloc(count, sizeof *values);
+    struct fitting_pass pass = {.variables = calloc(variables, sizeof *pass.variables),
+                                .gradient = calloc(variables, sizeof *pass.gradient)};
+    const struct forecast_pass measured = {fit_pass, &pass};
+    const struct logistic_problem problem = {.features = features,
+                                             .labels = classes ? labels : NULL,
+                                             .values = classes ? NULL : values,
+                                             .count = count,
+                                             .width = width,
+                                             .classes = lesson->outputs};
+    const int there = features && labels && values && pass.variables && pass.gradient;
+    double seconds;
+    pass.solver = there ? logistic_begin(&problem, 1) : NULL;
+    const enum ldar_status status = pass.solver ? forecast_seconds(&measured, &seconds, error)
+                                                : fail(error, LDAR_ERROR_MEMORY, "no memory for a linear head");
+    if (status == LDAR_OK)
+        pace->fitting = FROZEN_EVALUATIONS * seconds / (double)count;
+    logistic_end(pass.solver);
+    free(features);
+    free(labels);
+    free(values);
+    free(pass.variables);
+    free(pass.gradient);
     return status;
 }
 
 enum ldar_status lesson_measure(const struct lesson *lesson, struct lesson_pace *pace, struct ldar_error *error)
 {
     struct rehearsal_pass pass = {0};
-    *pace = (struct lesson_pace){0, 0, 0};
+    *pace = (struct lesson_pace){0};
     enum ldar_status status = lesson->settings->freeze ? LDAR_OK : measure_training(lesson, &pass, pace, error);
     if (status == LDAR_OK)
         status = measure_scoring(lesson, &pass, pace, error);
+    if (status == LDAR_OK && lesson->settings->freeze)
+        status = measure_fitting(lesson, pace, error);
     pack_free(&pass.pack);
     return status;
 }
@@ -514,10 +558,15 @@ void lesson_foretell(const struct lesson *lesson, const struct lesson_pace *pace
     forecast->windows++;
     forecast->computed += scored + trained;
     forecast->flop += scored * ldar_forward_flops(config, length, 4) + trained * ldar_training_flops(config, length, 4);
-    forecast->seconds += scored / pace->scoring + (trained > 0 ? trained / pace->training : 0);
+    forecast->seconds +=
+        scored / pace->scoring + (trained > 0 ? trained / pace->training : 0) + (double)train->count * pace->fitting;
     forecast->passes = forecast->computed / (double)forecast->bases;
     forecast->rate = forecast->computed / forecast->seconds;
-    forecast->memory = fmax(forecast->memory, pace->bytes + forecast_resident());
+    /* The passes that were measured had all the memory that they need, but for what is kept of each sequence, once for
+     * all lessons and once for this one. */
+    const size_t features = lesson->settings->freeze ? lesson_features(lesson->settings, lesson->model) : 0;
+    const double means = (double)(2 * (train->count + valid->count) + test->count) * (double)features * sizeof(float);
+    forecast->memory = fmax(forecast->memory, forecast_resident() + means);
     forecast->output = -1;
 }
 

@@ -81,13 +81,14 @@ size_t lesson_features(const struct lesson_settings *settings, const ldar_model 
 struct lesson_pace {
     double training; /* nucleotides a second of forward and backward passes and steps; of a frozen model 0 */
     double scoring;  /* the same of forward passes */
-    double bytes;    /* of memory, but for the tables and the model */
+    double fitting;  /* of a frozen model: seconds that its head takes for an example, when no strength is left out */
 };
 LDAR_MUST_USE enum ldar_status lesson_measure(const struct lesson *lesson, struct lesson_pace *pace,
                                               struct ldar_error *error);
 
 /*
- * Adds to a forecast what the lesson takes at this pace: at most, since training may end before its last epoch.
+ * Adds to a forecast what the lesson takes at this pace: at most, since training may end before its last epoch, and the
+ * search of a frozen model's head before its last strength.
  * `embedded`: nucleotides of tables that a frozen model goes through for it.
  */
 void lesson_foretell(const struct lesson *lesson, const struct lesson_pace *pace, size_t embedded,

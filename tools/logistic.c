@@ -21,7 +21,7 @@ static const double epsilon = 1e-7;
 /* A deviation below this part of the mean is the rounding of floats. */
 static const double constant = 1e-6;
 
-struct solver {
+struct logistic_solver {
     const struct logistic_problem *problem;
     double penalty;
     size_t outputs, width;
@@ -34,7 +34,7 @@ struct solver {
 
 /* ---- standardising ---- */
 
-static void standardise(struct solver *solver)
+static void standardise(logistic_solver *solver)
 {
     const struct logistic_problem *problem = solver->problem;
     const size_t width = problem->width;
@@ -58,7 +58,7 @@ static void standardise(struct solver *solver)
     }
 }
 
-static void standardise_values(struct solver *solver)
+static void standardise_values(logistic_solver *solver)
 {
     const struct logistic_problem *problem = solver->problem;
     double sum = 0;
@@ -72,30 +72,39 @@ static void standardise_values(struct solver *solver)
     solver->value_deviation = deviation > 0 ? deviation : 1;
 }
 
-static void solver_free(struct solver *solver)
+void logistic_end(logistic_solver *solver)
 {
+    if (!solver) {
+        return;
+    }
     free(solver->mean);
     free(solver->inverse);
     free(solver->row);
     free(solver->scores);
+    free(solver);
 }
 
-static bool solver_begin(struct solver *solver, const struct logistic_problem *problem, double penalty)
+logistic_solver *logistic_begin(const struct logistic_problem *problem, double penalty)
 {
     const size_t outputs = problem->labels ? problem->classes : 1, width = problem->width;
-    *solver = (struct solver){.problem = problem, .penalty = penalty, .outputs = outputs, .width = width};
+    logistic_solver *solver = calloc(1, sizeof *solver);
+    if (!solver) {
+        return NULL;
+    }
+    *solver = (logistic_solver){.problem = problem, .penalty = penalty, .outputs = outputs, .width = width};
     solver->mean = calloc(width, sizeof *solver->mean);
     solver->inverse = calloc(width, sizeof *solver->inverse);
     solver->row = calloc(width, sizeof *solver->row);
     solver->scores = calloc(outputs, sizeof *solver->scores);
     if (!solver->mean || !solver->inverse || !solver->row || !solver->scores) {
-        return false;
+        logistic_end(solver);
+        return NULL;
     }
     standardise(solver);
     if (!problem->labels) {
         standardise_values(solver);
     }
-    return true;
+    return solver;
 }
 
 /* ---- the loss ---- */
@@ -136,7 +145,7 @@ static double cross_entropy(double *scores, size_t classes, uint32_t label)
 }
 
 /* The loss of example i; its gradient by the variables is added to `gradient`. */
-static double add_example(struct solver *solver, size_t i, const double *variables, double *gradient)
+static double add_example(logistic_solver *solver, size_t i, const double *variables, double *gradient)
 {
     const struct logistic_problem *problem = solver->problem;
     const size_t width = solver->width, outputs = solver->outputs;
@@ -163,17 +172,13 @@ static double add_example(struct solver *solver, size_t i, const double *variabl
     return loss;
 }
 
-/* What lbfgs calls. `count` may be larger than the variables are many: liblbfgs rounds it up for its vectors. */
-static lbfgsfloatval_t evaluate(void *user, const lbfgsfloatval_t *variables, lbfgsfloatval_t *gradient, int count,
-                                lbfgsfloatval_t step)
+double logistic_objective(logistic_solver *solver, const double *variables, double *gradient)
 {
-    (void)step;
-    struct solver *solver = user;
     const size_t weights = solver->outputs * solver->width, all = weights + solver->outputs;
     const double examples = (double)solver->problem->count;
     double loss = 0;
     ++solver->evaluations;
-    memset(gradient, 0, (size_t)count * sizeof *gradient);
+    memset(gradient, 0, all * sizeof *gradient);
     for (size_t i = 0; i < solver->problem->count; ++i) {
         loss += add_example(solver, i, variables, gradient);
     }
@@ -183,16 +188,13 @@ static lbfgsfloatval_t evaluate(void *user, const lbfgsfloatval_t *variables, lb
     return loss / examples + solver->penalty / 2 * dot(variables, variables, weights);
 }
 
-bool logistic_objective(const struct logistic_problem *problem, double penalty, const double *variables, double *loss,
-                        double *gradient)
+/* What lbfgs calls. `count` may be larger than the variables are many: liblbfgs rounds it up for its vectors. */
+static lbfgsfloatval_t evaluate(void *user, const lbfgsfloatval_t *variables, lbfgsfloatval_t *gradient, int count,
+                                lbfgsfloatval_t step)
 {
-    struct solver solver;
-    const bool done = solver_begin(&solver, problem, penalty);
-    if (done) {
-        *loss = evaluate(&solver, variables, gradient, (int)(solver.outputs * (solver.width + 1)), 0);
-    }
-    solver_free(&solver);
-    return done;
+    (void)step;
+    memset(gradient, 0, (size_t)count * sizeof *gradient);
+    return logistic_objective(user, variables, gradient);
 }
 
 /* ---- the fit ---- */
@@ -219,7 +221,7 @@ static enum ldar_status check(const struct logistic_problem *problem, double pen
 }
 
 /* From standardised features to those that came: W z + b = (W / deviation) x + (b - sum of W mean / deviation). */
-static bool unfold(const struct solver *solver, const double *variables, struct logistic_fit *fit)
+static bool unfold(const logistic_solver *solver, const double *variables, struct logistic_fit *fit)
 {
     const size_t width = solver->width, outputs = solver->outputs;
     fit->weight = calloc(outputs * width, sizeof *fit->weight);
@@ -258,18 +260,18 @@ static bool is_end(int result)
 }
 
 /* liblbfgs may go back to the best variables and tell the loss of others. */
-static bool reached(struct solver *solver, const double *variables, int count, double *loss)
+static bool reached(logistic_solver *solver, const double *variables, int count, double *loss)
 {
     double *gradient = malloc((size_t)count * sizeof *gradient);
     if (gradient) {
-        *loss = evaluate(solver, variables, gradient, count, 0);
+        *loss = logistic_objective(solver, variables, gradient);
     }
     const bool done = gradient != NULL;
     free(gradient);
     return done;
 }
 
-static enum ldar_status minimise(struct solver *solver, struct logistic_fit *fit, struct ldar_error *error)
+static enum ldar_status minimise(logistic_solver *solver, struct logistic_fit *fit, struct ldar_error *error)
 {
     const int count = (int)(solver->outputs * (solver->width + 1));
     lbfgs_parameter_t parameter;
@@ -299,15 +301,14 @@ static enum ldar_status minimise(struct solver *solver, struct logistic_fit *fit
 enum ldar_status logistic_minimise(const struct logistic_problem *problem, double penalty, struct logistic_fit *fit,
                                    struct ldar_error *error)
 {
-    struct solver solver;
     *fit = (struct logistic_fit){0};
     enum ldar_status status = check(problem, penalty, error);
     if (status) {
         return status;
     }
-    status = solver_begin(&solver, problem, penalty) ? minimise(&solver, fit, error)
-                                                     : fail_memory(error, "fit", "a linear head");
-    solver_free(&solver);
+    logistic_solver *solver = logistic_begin(problem, penalty);
+    status = solver ? minimise(solver, fit, error) : fail_memory(error, "fit", "a linear head");
+    logistic_end(solver);
     if (status) {
         logistic_free(fit);
     }

@@ -48,11 +48,18 @@ LDAR_MUST_USE enum ldar_status logistic_minimise(const struct logistic_problem *
 /* Frees the arrays and zeroes the struct. */
 void logistic_free(struct logistic_fit *fit);
 
+typedef struct logistic_solver logistic_solver;
+
+/* Standardises. The problem is borrowed. NULL without memory. */
+logistic_solver *logistic_begin(const struct logistic_problem *problem, double penalty);
+
+/* Does nothing for NULL. */
+void logistic_end(logistic_solver *solver);
+
 /*
  * What is minimised and its gradient, at variables (outputs width + outputs): W, then b, of standardised features. For
- * whoever wants to see that the two agree. False without memory.
+ * whoever wants to see that the two agree, or how long it takes. Returns the value.
  */
-bool logistic_objective(const struct logistic_problem *problem, double penalty, const double *variables, double *loss,
-                        double *gradient);
+double logistic_objective(logistic_solver *solver, const double *variables, double *gradient);
 
 #endif

@@ -78,21 +78,23 @@ static void check_gradient(const struct logistic_problem *problem, size_t variab
 {
     struct random random = random_start(random_seed());
     double at[CLASSES * (WIDTH + 1)], gradient[CLASSES * (WIDTH + 1)], unused[CLASSES * (WIDTH + 1)];
-    double loss, more, less;
     const double step = 1e-5;
+    logistic_solver *solver = logistic_begin(problem, 0.3);
+    assert_non_null(solver);
     for (size_t i = 0; i < variables; ++i) {
         at[i] = random_normal(&random);
     }
-    assert_true(logistic_objective(problem, 0.3, at, &loss, gradient));
+    (void)logistic_objective(solver, at, gradient);
     for (size_t i = 0; i < variables; ++i) {
         const double here = at[i];
         at[i] = here + step;
-        assert_true(logistic_objective(problem, 0.3, at, &more, unused));
+        const double more = logistic_objective(solver, at, unused);
         at[i] = here - step;
-        assert_true(logistic_objective(problem, 0.3, at, &less, unused));
+        const double less = logistic_objective(solver, at, unused);
         at[i] = here;
         assert_close((more - less) / (2 * step), gradient[i], 1e-8 * fmax(1, fabs(gradient[i])));
     }
+    logistic_end(solver);
 }
 
 static void test_gradient(void **state)
