@@ -107,13 +107,20 @@ class DryRun(Case):
     def test_memory(self):
         if program.is_sanitized() or len(PROGRAM) > 1:
             self.skipTest("memory is not the program's alone")
-        words = ["embed", "-q", "-m", str(TINY), "a.fa", "--window", "8192", "-@", "2"]
-        foretold = self.forecast(words[0], *words[4:])["memory"]
-        process = subprocess.Popen([*PROGRAM, *words, "-o", "out.npy"], env=environment())
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        self.assertEqual(status, 0)
-        self.close(foretold, 1024 * usage.ru_maxrss, "memory")
+        rows = "".join(f"{dna(400)},{i % 2}\n" for i in range(200))
+        Path("train.csv").write_text("sequence,label\n" + rows)
+        for command, *words in (
+            ["embed", "a.fa", "--window", "8192", "-@", "2"],
+            ["finetune", "--train", "train.csv", "--epochs", "1", "-@", "2"],
+        ):
+            foretold = self.forecast(command, *words)["memory"]
+            process = subprocess.Popen(
+                [*PROGRAM, command, "-q", "-m", str(TINY), *words, "-o", f"out-{len(words)}"], env=environment()
+            )
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            self.assertEqual(status, 0)
+            self.close(foretold, 1024 * usage.ru_maxrss, (command, words))
 
     def test_nothing(self):
         write_fasta("none.fa", [("x", ""), ("y", "")])
