@@ -52,6 +52,12 @@ struct pair {
 /* In place of a sequence: the window with REF that the batch before ended with. */
 #define KEPT SIZE_MAX
 
+/* Room for what the model says of nucleotides. */
+struct rows {
+    float *hidden, *prob; /* (room, width), (room) */
+    size_t room;
+};
+
 /* What the model says of a window. */
 struct view {
     const float *hidden, *prob; /* (length, width), (length) */
@@ -83,10 +89,8 @@ struct effects {
     size_t pair_count, pair_room;
     struct place last_place; /* of the last window with REF, and which sequence that is */
     size_t last_ref;
-    float *hidden, *prob; /* (rows, width), (rows) */
-    size_t rows;
-    float *kept_hidden, *kept_prob; /* (kept_room, width), (kept_room) of KEPT */
-    size_t kept_length, kept_room;
+    struct rows rows, kept; /* of the batch, and of KEPT */
+    size_t kept_length;
     double *mean; /* (2, width) */
 };
 
@@ -171,11 +175,10 @@ void effects_destroy(effects *effects)
 {
     if (!effects)
         return;
-    void *arrays[] = {
-        effects->passage.letters, effects->passage.ids, effects->pile.ids, effects->pile.offsets, effects->sites,
-        effects->waiting,         effects->tiles,       effects->passes,   effects->starts,       effects->log_p,
-        effects->pairs,           effects->hidden,      effects->prob,     effects->mean,         effects->kept_hidden,
-        effects->kept_prob};
+    void *arrays[] = {effects->passage.letters, effects->passage.ids, effects->pile.ids,    effects->pile.offsets,
+                      effects->sites,           effects->waiting,     effects->tiles,       effects->passes,
+                      effects->starts,          effects->log_p,       effects->pairs,       effects->rows.hidden,
+                      effects->rows.prob,       effects->mean,        effects->kept.hidden, effects->kept.prob};
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++)
         free(arrays[i]);
     marginals_destroy(effects->marginals);
@@ -574,9 +577,9 @@ static size_t least(size_t a, size_t b)
 static struct view view_of(const effects *effects, size_t sequence)
 {
     if (sequence == KEPT)
-        return (struct view){effects->kept_hidden, effects->kept_prob, effects->kept_length};
+        return (struct view){effects->kept.hidden, effects->kept.prob, effects->kept_length};
     const size_t begin = effects->pile.offsets[sequence], end = effects->pile.offsets[sequence + 1];
-    return (struct view){effects->hidden + begin * effects->width, effects->prob + begin, end - begin};
+    return (struct view){effects->rows.hidden + begin * effects->width, effects->rows.prob + begin, end - begin};
 }
 
 /* The mean hidden state of `count` nucleotides at `at` and of those near them. */
@@ -624,34 +627,27 @@ static float token_change(const effects *effects, const struct pair *pair)
     return edit->removed == edit->added_count ? fmaxf(change, largest_change(ref, alt, edit->removed)) : change;
 }
 
-static enum ldar_status reserve_rows(effects *effects, size_t rows, struct ldar_error *error)
+static enum ldar_status reserve_rows(struct rows *rows, size_t count, size_t width, struct ldar_error *error)
 {
-    if (rows <= effects->rows)
+    if (count <= rows->room)
         return LDAR_OK;
-    rows = rows > effects->batch ? rows : effects->batch;
-    free(effects->hidden);
-    free(effects->prob);
-    effects->hidden = malloc(rows * effects->width * sizeof(float));
-    effects->prob = malloc(rows * sizeof(float));
-    effects->rows = effects->hidden && effects->prob ? rows : 0;
-    return effects->rows > 0 ? LDAR_OK : no_memory(error);
+    free(rows->hidden);
+    free(rows->prob);
+    rows->hidden = malloc(count * width * sizeof(float));
+    rows->prob = malloc(count * sizeof(float));
+    rows->room = rows->hidden && rows->prob ? count : 0;
+    return rows->room > 0 ? LDAR_OK : no_memory(error);
 }
 
 /* The last window with REF outlives its batch: the next variants may lie in it, too. */
 static enum ldar_status keep_ref(effects *effects, struct ldar_error *error)
 {
     const struct view view = view_of(effects, effects->last_ref);
-    if (view.length > effects->kept_room) {
-        free(effects->kept_hidden);
-        free(effects->kept_prob);
-        effects->kept_hidden = malloc(view.length * effects->width * sizeof(float));
-        effects->kept_prob = malloc(view.length * sizeof(float));
-        effects->kept_room = effects->kept_hidden && effects->kept_prob ? view.length : 0;
-        if (effects->kept_room == 0)
-            return no_memory(error);
-    }
-    memcpy(effects->kept_hidden, view.hidden, view.length * effects->width * sizeof(float));
-    memcpy(effects->kept_prob, view.prob, view.length * sizeof(float));
+    const enum ldar_status status = reserve_rows(&effects->kept, view.length, effects->width, error);
+    if (status != LDAR_OK)
+        return status;
+    memcpy(effects->kept.hidden, view.hidden, view.length * effects->width * sizeof(float));
+    memcpy(effects->kept.prob, view.prob, view.length * sizeof(float));
     effects->kept_length = view.length;
     return LDAR_OK;
 }
@@ -665,8 +661,10 @@ static void forget_pairs(effects *effects)
 static enum ldar_status forward_pairs(effects *effects, const struct ldar_batch *batch, size_t rows,
                                       struct ldar_error *error)
 {
-    const enum ldar_status status = reserve_rows(effects, rows, error);
-    const struct ldar_outputs outputs = {.size = sizeof outputs, .hidden = effects->hidden, .prob = effects->prob};
+    const size_t room = rows > effects->batch ? rows : effects->batch;
+    const enum ldar_status status = reserve_rows(&effects->rows, room, effects->width, error);
+    const struct ldar_outputs outputs = {
+        .size = sizeof outputs, .hidden = effects->rows.hidden, .prob = effects->rows.prob};
     return status == LDAR_OK ? ldar_forward(effects->context, batch, NULL, &outputs, error) : status;
 }
 
@@ -717,17 +715,15 @@ static enum ldar_status add_pair(effects *effects, struct effect *effect, const 
 static enum ldar_status compute_distances(effects *effects, struct effect *list, size_t count, struct ldar_error *error)
 {
     enum ldar_status status = LDAR_OK;
-    int any = 0; /* window with REF yet */
     forget_pairs(effects);
     for (size_t i = 0; i < count && status == LDAR_OK; i++) {
         const struct place place = alone(effects) ? centred(effects, &list[i]) : on_grid(effects, &list[i]);
         const size_t length = (size_t)(place.end - place.start) + list[i].edit.added_count;
         if (effects->pair_count > 0 && pile_length(&effects->pile) + 2 * length > effects->batch)
             status = compute_pairs(effects, error);
-        const int shares = any && !effects->options.phased && same_place(&effects->last_place, &place);
+        const int shares = i > 0 && !effects->options.phased && same_place(&effects->last_place, &place);
         if (status == LDAR_OK)
             status = add_pair(effects, &list[i], &place, shares, error);
-        any = 1;
     }
     return status == LDAR_OK ? compute_pairs(effects, error) : status;
 }

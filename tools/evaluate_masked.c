@@ -14,8 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Windows of a batch: 32 tiles of 64 rows a thread leave little of a step to wait for. */
-enum { SEQUENCES = 4096 };
+enum { SEQUENCES = 4096 }; /* of a batch, at most */
 
 /* ---- what is found ---- */
 

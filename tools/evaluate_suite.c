@@ -11,7 +11,6 @@
 #include "formats/number.h"
 #include "formats/tasks.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 

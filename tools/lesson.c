@@ -562,8 +562,10 @@ void lesson_foretell(const struct lesson *lesson, const struct lesson_pace *pace
         scored / pace->scoring + (trained > 0 ? trained / pace->training : 0) + (double)train->count * pace->fitting;
     forecast->passes = forecast->computed / (double)forecast->bases;
     forecast->rate = forecast->computed / forecast->seconds;
-    /* The passes that were measured had all the memory that they need, but for what is kept of each sequence, once for
-     * all lessons and once for this one. */
+    /*
+     * The passes that were measured had all the memory that they need, but for what is kept of each sequence, once for
+     * all lessons and once for this one.
+     */
     const size_t features = lesson->settings->freeze ? lesson_features(lesson->settings, lesson->model) : 0;
     const double means = (double)(2 * (train->count + valid->count) + test->count) * (double)features * sizeof(float);
     forecast->memory = fmax(forecast->memory, forecast_resident() + means);

@@ -193,7 +193,9 @@ static lbfgsfloatval_t evaluate(void *user, const lbfgsfloatval_t *variables, lb
                                 lbfgsfloatval_t step)
 {
     (void)step;
-    memset(gradient, 0, (size_t)count * sizeof *gradient);
+    const logistic_solver *solver = user;
+    const size_t all = solver->outputs * (solver->width + 1);
+    memset(gradient + all, 0, ((size_t)count - all) * sizeof *gradient);
     return logistic_objective(user, variables, gradient);
 }
 

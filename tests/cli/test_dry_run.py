@@ -115,7 +115,7 @@ class DryRun(Case):
         ):
             foretold = self.forecast(command, *words)["memory"]
             process = subprocess.Popen(
-                [*PROGRAM, command, "-q", "-m", str(TINY), *words, "-o", f"out-{len(words)}"], env=environment()
+                [*PROGRAM, command, "-q", "-m", str(TINY), *words, "-o", f"out-{command}"], env=environment()
             )
             _, status, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
