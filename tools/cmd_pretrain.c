@@ -52,7 +52,7 @@ static enum exit_status check_new(struct pretrain *settings)
         say_error("no genome: name one or more FASTA files");
         return EXIT_USAGE;
     }
-    if (!common->output || strcmp(common->output, "-") == 0) {
+    if (!common->dry_run && (!common->output || strcmp(common->output, "-") == 0)) {
         say_error("name the folder of the run with -o RUN");
         return EXIT_USAGE;
     }
@@ -217,25 +217,49 @@ static enum exit_status train(struct pretraining *training, int new)
     return status;
 }
 
+/* All that a new run needs but its folder. */
+static enum ldar_status prepare(struct pretraining *training, struct ldar_error *error)
+{
+    const struct pretrain *settings = training->settings;
+    ldar_model *model = NULL;
+    enum ldar_status status = open_model(settings, &model, error);
+    if (status == LDAR_OK)
+        status = open_corpus(settings, &training->corpus, error);
+    if (status == LDAR_OK)
+        say_corpus(training->corpus);
+    if (status == LDAR_OK)
+        status = make_trainer(training, model, error);
+    ldar_model_destroy(model);
+    return status;
+}
+
+static enum exit_status foretell(const struct pretrain *settings, ldar_peers *peers)
+{
+    struct run none = {0};
+    struct pretraining training = {.settings = settings, .run = &none, .peers = peers};
+    struct ldar_error error;
+    enum ldar_status status = peers ? fail(&error, LDAR_ERROR_ARGUMENT,
+                                           "option --dry-run measures one process: start it without the launcher, and "
+                                           "divide its time by the number of processes")
+                                    : prepare(&training, &error);
+    if (status == LDAR_OK)
+        status = pretrain_foretell(&training, &error);
+    const enum exit_status outcome = status == LDAR_OK ? EXIT_DONE : failed(&error);
+    close_training(&training, outcome);
+    return outcome;
+}
+
 /* The folder comes last: what cannot begin leaves none. */
-static enum exit_status start(struct pretrain *settings, ldar_peers *peers)
+static enum exit_status start(const struct pretrain *settings, ldar_peers *peers)
 {
     struct run run = {0};
     struct pretraining training = {.settings = settings, .run = &run, .peers = peers};
     struct ldar_error error;
-    ldar_model *model = NULL;
     enum ldar_status status = LDAR_OK;
     if (ranks_first(peers))
         status = run_check_new(settings->common.output, &error);
     if (status == LDAR_OK)
-        status = open_model(settings, &model, &error);
-    if (status == LDAR_OK)
-        status = open_corpus(settings, &training.corpus, &error);
-    if (status == LDAR_OK)
-        say_corpus(training.corpus);
-    if (status == LDAR_OK)
-        status = make_trainer(&training, model, &error);
-    ldar_model_destroy(model);
+        status = prepare(&training, &error);
     if (status == LDAR_OK && ranks_first(peers))
         status = run_create(settings->common.output, &settings->common, &run, &error);
     else if (status == LDAR_OK && !(run.folder = strdup(settings->common.output)))
@@ -301,6 +325,8 @@ static enum exit_status run(void *place)
     ldar_peers *peers;
     if (ranks_join(settings->common.command, &peers) != EXIT_DONE)
         return EXIT_FAILED;
+    if (settings->common.dry_run)
+        return foretell(settings, peers);
     return settings->resume ? resume(settings, peers) : start(settings, peers);
 }
 
@@ -509,33 +535,14 @@ static const struct option max_memory_option = {
             "fit is refused. No bit depends on it.",
 };
 
-static const struct option *const options[] = {&preset_option,
-                                               &config_option,
-                                               &model_option,
-                                               &option_run,
-                                               &resume_option,
-                                               &windows_option,
-                                               &held_out_option,
-                                               &steps_option,
-                                               &batch_option,
-                                               &accumulate_option,
-                                               &window_option,
-                                               &rate_option,
-                                               &ratio_option,
-                                               &warmup_option,
-                                               &decay_option,
-                                               &mask_option,
-                                               &boundaries_option,
-                                               &validate_option,
-                                               &validation_windows_option,
-                                               &checkpoint_option,
-                                               &option_threads,
-                                               &option_device,
-                                               &option_dtype,
-                                               &max_memory_option,
-                                               &seed_option,
-                                               OPTIONS_MESSAGES,
-                                               NULL};
+static const struct option *const options[] = {
+    &preset_option,     &config_option,     &model_option,      &option_run,
+    &resume_option,     &option_dry_run,    &windows_option,    &held_out_option,
+    &steps_option,      &batch_option,      &accumulate_option, &window_option,
+    &rate_option,       &ratio_option,      &warmup_option,     &decay_option,
+    &mask_option,       &boundaries_option, &validate_option,   &validation_windows_option,
+    &checkpoint_option, &option_threads,    &option_device,     &option_dtype,
+    &max_memory_option, &seed_option,       OPTIONS_MESSAGES,   NULL};
 
 const struct command command_pretrain = {
     .name = "pretrain",

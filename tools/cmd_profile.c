@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "commands.h"
+#include "forecast.h"
 #include "interrupt.h"
 #include "message.h"
 #include "profile_report.h"
@@ -65,7 +66,7 @@ static enum exit_status check(const struct profile_settings *settings)
         say_error("name the sites: --sites SITES.bed, or --motif NAME=LETTERS");
         return EXIT_USAGE;
     }
-    if (!settings->common.output) {
+    if (!settings->common.output && !settings->common.dry_run) {
         say_error("name the folder to write: -o DIR");
         return EXIT_USAGE;
     }
@@ -382,41 +383,57 @@ static enum ldar_status load(struct work *work, struct ldar_error *error)
     return status;
 }
 
-static enum ldar_status compute(struct work *work, struct ldar_error *error)
+/* Windows of a site, its background's too, on each strand that is read. */
+static size_t windows_of_site(const struct profile_plan *plan)
 {
-    struct profile_progress progress = {0};
-    enum ldar_status status = LDAR_OK;
-    const size_t strands = work->plan.reading == READ_BOTH ? 2 : 1;
-    const size_t windows = 1 + (work->plan.background == BACKGROUND_NONE ? 0 : work->plan.draws);
+    const size_t strands = plan->reading == READ_BOTH ? 2 : 1;
+    return strands * (1 + (plan->background == BACKGROUND_NONE ? 0 : plan->draws));
+}
+
+static size_t all_sites(const struct work *work)
+{
+    size_t sites = 0;
     for (size_t i = 0; i < work->set_count; i++)
-        progress.whole += (double)work->sets[i].sites.used * (double)(windows * strands) * (double)work->plan.window;
-    progress_begin("nt");
+        sites += work->sets[i].sites.used;
+    return sites;
+}
+
+static double nucleotides_of_sites(const struct work *work)
+{
+    return (double)all_sites(work) * (double)windows_of_site(&work->plan) * (double)work->plan.window;
+}
+
+static enum ldar_status compute(struct work *work, struct profile_progress *progress, struct ldar_error *error)
+{
+    enum ldar_status status = LDAR_OK;
     for (size_t i = 0; i < work->set_count && status == LDAR_OK; i++) {
         struct profile_set *set = &work->sets[i];
         status = profile_create(&work->plan, &set->profile, error);
         if (status == LDAR_OK)
             status =
-                profile_add(&work->plan, &work->session, work->genome, &set->sites, &set->profile, &progress, error);
+                profile_add(&work->plan, &work->session, work->genome, &set->sites, &set->profile, progress, error);
     }
     for (size_t i = 0; i < work->locus_count && status == LDAR_OK; i++) {
         status = locus_compute(&work->plan, &work->session, work->genome, &work->loci[i].locus, error);
         if (status == LDAR_OK)
             status = mark_sites(work, &work->loci[i], error);
     }
-    if (status != LDAR_OK)
-        return status;
-    progress_end(progress.done);
-    if (progress.unknown > 0)
-        say_note("%llu of %llu letters around the sites are N to the model", (unsigned long long)progress.unknown,
-                 (unsigned long long)progress.read);
+    return status;
+}
+
+static void say_computed(const struct work *work, const struct profile_progress *progress)
+{
+    progress_end(progress->done);
+    if (progress->unknown > 0)
+        say_note("%llu of %llu letters around the sites are N to the model", (unsigned long long)progress->unknown,
+                 (unsigned long long)progress->read);
     for (size_t i = 0; i < work->set_count; i++)
         if (work->sets[i].profile.partial > 0)
             say_note("%s: %llu sites lie so near to an end of their contig that they count at some offsets only",
                      work->sets[i].name, (unsigned long long)work->sets[i].profile.partial);
-    return LDAR_OK;
 }
 
-static enum ldar_status write_results(const struct work *work, struct ldar_error *error)
+static enum ldar_status write_results(const struct work *work, const char *folder, struct ldar_error *error)
 {
     const struct profile_results results = {.plan = &work->plan,
                                             .provenance = &work->session.provenance,
@@ -425,7 +442,7 @@ static enum ldar_status write_results(const struct work *work, struct ldar_error
                                             .set_count = work->set_count,
                                             .loci = work->loci,
                                             .locus_count = work->locus_count};
-    return profile_report(&results, work->settings->common.output, error);
+    return profile_report(&results, folder, error);
 }
 
 /* The folder is there before anything is computed; *made says that it was not before. */
@@ -438,24 +455,121 @@ static enum ldar_status make_folder(const char *folder, bool *made, struct ldar_
     return fail(error, LDAR_ERROR_IO, "%s: the folder cannot be made: %s", folder, strerror(errno));
 }
 
+static enum ldar_status produce(struct work *work, struct ldar_error *error)
+{
+    struct profile_progress progress = {.whole = nucleotides_of_sites(work)};
+    const char *folder = work->settings->common.output;
+    bool made = false;
+    enum ldar_status status = make_folder(folder, &made, error);
+    if (status == LDAR_OK)
+        interrupt_watch_folder(folder, made);
+    progress_begin("nt");
+    if (status == LDAR_OK)
+        status = compute(work, &progress, error);
+    if (status == LDAR_OK) {
+        say_computed(work, &progress);
+        status = write_results(work, folder, error);
+    }
+    if (status != LDAR_OK && made)
+        (void)rmdir(folder); /* unless something is in it */
+    return status;
+}
+
+/* ---- what it will take ---- */
+
+/* The first set, over and over. */
+struct rehearsal {
+    struct work *work;
+    double nucleotides; /* of a pass */
+};
+
+static enum ldar_status rehearse(void *own, struct ldar_error *error)
+{
+    struct rehearsal *rehearsal = own;
+    const struct work *work = rehearsal->work;
+    struct profile_progress progress = {.whole = 1};
+    struct profile profile;
+    enum ldar_status status = profile_create(&work->plan, &profile, error);
+    if (status != LDAR_OK)
+        return status;
+    status = profile_add(&work->plan, &work->session, work->genome, &work->sets[0].sites, &profile, &progress, error);
+    rehearsal->nucleotides = progress.done;
+    profile_free(&profile);
+    return status;
+}
+
+/* A batch of the first set, which tells the rate, and of the others two sites, which make rows with intervals. */
+static void use_few_sites(struct work *work)
+{
+    enum { FEW = 2 };
+    const size_t site = windows_of_site(&work->plan) * work->plan.window;
+    const size_t batch = 1 + (ldar_context_batch(work->session.context) - 1) / site;
+    for (size_t i = 0; i < work->set_count; i++) {
+        struct site_set *sites = &work->sets[i].sites;
+        const size_t most = i == 0 && batch > FEW ? batch : FEW;
+        sites->used = sites->used < most ? sites->used : most;
+    }
+}
+
+/* Bytes of what is written, which depend little on the number of sites. */
+static enum ldar_status rehearse_output(struct work *work, double *bytes, struct ldar_error *error)
+{
+    struct profile_progress progress = {.whole = 1};
+    enum ldar_status status = compute(work, &progress, error);
+    const char *folder = status == LDAR_OK ? forecast_folder() : NULL;
+    *bytes = -1;
+    if (!folder)
+        return status;
+    status = write_results(work, folder, error);
+    *bytes = forecast_empty_folder(folder);
+    (void)rmdir(folder);
+    return status;
+}
+
+static enum ldar_status foretell(struct work *work, struct ldar_error *error)
+{
+    struct rehearsal rehearsal = {work, 0};
+    const struct forecast_pass pass = {rehearse, &rehearsal};
+    const struct ldar_config *config = ldar_model_config(work->session.model);
+    const size_t sites = all_sites(work), windows = windows_of_site(&work->plan);
+    double computed = nucleotides_of_sites(work), bases = (double)sites * (double)work->plan.window, seconds, bytes;
+    for (size_t i = 0; i < work->locus_count; i++) {
+        const double seen = (double)locus_nucleotides(&work->plan, work->genome, &work->loci[i].locus);
+        computed += seen;
+        bases += seen;
+    }
+    use_few_sites(work);
+    enum ldar_status status = forecast_seconds(&pass, &seconds, error);
+    if (status == LDAR_OK)
+        status = rehearse_output(work, &bytes, error);
+    if (status != LDAR_OK)
+        return status;
+    const double rate = rehearsal.nucleotides / seconds;
+    const struct forecast forecast = {
+        .records = sites,
+        .bases = (uint64_t)bases,
+        .windows = sites * windows + work->locus_count,
+        .computed = computed,
+        .passes = 1,
+        .flop = computed * forecast_boundary_flops(config, work->plan.window),
+        .rate = rate,
+        .seconds = computed / rate,
+        .memory = forecast_resident(),
+        .output = bytes,
+    };
+    forecast_print(&forecast);
+    return LDAR_OK;
+}
+
 static enum ldar_status work_all(struct work *work, struct ldar_error *error)
 {
-    bool made = false;
     interrupt_watch(work->settings->genome);
     enum ldar_status status = reference_open(work->settings->genome, &said_warnings, &work->genome, error);
     if (status == LDAR_OK)
         status = load(work, error);
-    if (status == LDAR_OK)
-        status = make_folder(work->settings->common.output, &made, error);
-    if (status == LDAR_OK)
-        interrupt_watch_folder(work->settings->common.output, made);
-    if (status == LDAR_OK)
-        status = compute(work, error);
-    if (status == LDAR_OK)
-        status = write_results(work, error);
-    if (status != LDAR_OK && made)
-        (void)rmdir(work->settings->common.output); /* unless something is in it */
-    return status;
+    if (status != LDAR_OK)
+        return status;
+    return work->settings->common.dry_run ? foretell(work, error) : produce(work, error);
 }
 
 static struct profile_plan plan_of(const struct profile_settings *settings)
@@ -639,25 +753,11 @@ static const struct option locus_option = {
             "again. By default that around the first site.",
 };
 
-static const struct option *const options[] = {&option_model,
-                                               &reference_option,
-                                               &sites_option,
-                                               &name_option,
-                                               &motif_option,
-                                               &region_option,
-                                               &regions_option,
-                                               &output_option,
-                                               &anchor_option,
-                                               &flank_option,
-                                               &window_option,
-                                               &reading_option,
-                                               &background_option,
-                                               &draws_option,
-                                               &most_option,
-                                               &locus_option,
-                                               OPTIONS_COMPUTE,
-                                               OPTIONS_MESSAGES,
-                                               NULL};
+static const struct option *const options[] = {&option_model,   &reference_option,  &sites_option,    &name_option,
+                                               &motif_option,   &region_option,     &regions_option,  &output_option,
+                                               &option_dry_run, &anchor_option,     &flank_option,    &window_option,
+                                               &reading_option, &background_option, &draws_option,    &most_option,
+                                               &locus_option,   OPTIONS_COMPUTE,    OPTIONS_MESSAGES, NULL};
 
 const struct command command_profile = {
     .name = "profile",

@@ -1,9 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "forecast.h"
+#include "interrupt.h"
 #include "message.h"
 
+#include <ldar/context.h>
+
+#include <dirent.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 /* A first pass of as many seconds loses little by what it warms up; and so long passes are measured. */
 static const double long_pass = 3, measuring = 1;
@@ -46,7 +54,7 @@ void forecast_print(const struct forecast *forecast)
     print_amount("bases", (double)forecast->bases, "nt", 1000);
     print_amount("windows", (double)forecast->windows, "windows", 1000);
     print_amount("computed", forecast->computed, "nt in all windows, which overlap", 1000);
-    print_amount("passes", forecast->passes, "passes over each window", 1000);
+    printf("passes\t%.4g\t%.4g passes over each window\n", forecast->passes, forecast->passes);
     print_amount("flop", forecast->flop, "FLOP", 1000);
     print_amount("nt_per_s", forecast->rate, "nt/s", 1000);
     print_time(forecast->seconds);
@@ -77,4 +85,41 @@ double forecast_resident(void)
 {
     struct rusage usage;
     return getrusage(RUSAGE_SELF, &usage) == 0 ? 1024.0 * (double)usage.ru_maxrss : -1;
+}
+
+double forecast_boundary_flops(const struct ldar_config *config, size_t length)
+{
+    struct ldar_config encoder = *config;
+    encoder.stage[0].decoder[0] = '\0';
+    /* Without the inner network no position begins a chunk. */
+    return ldar_forward_flops(&encoder, length, 1e12);
+}
+
+const char *forecast_folder(void)
+{
+    static char folder[] = "/tmp/ldar-XXXXXX";
+    if (!mkdtemp(folder))
+        return NULL;
+    interrupt_watch_scratch(folder);
+    return folder;
+}
+
+double forecast_empty_folder(const char *folder)
+{
+    double bytes = 0;
+    char path[512];
+    DIR *entries = opendir(folder);
+    for (struct dirent *entry = entries ? readdir(entries) : NULL; entry; entry = readdir(entries)) {
+        const char *name = entry->d_name, *ending = strrchr(name, '.');
+        struct stat status;
+        if (snprintf(path, sizeof path, "%s/%s", folder, name) >= (int)sizeof path || stat(path, &status) != 0
+            || !S_ISREG(status.st_mode))
+            continue;
+        if (!ending || strcmp(ending, ".json") != 0)
+            bytes += (double)status.st_size;
+        unlink(path);
+    }
+    if (entries)
+        closedir(entries);
+    return bytes;
 }

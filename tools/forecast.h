@@ -4,6 +4,8 @@
 
 #include "formats/failure.h"
 
+#include <ldar/model.h>
+
 #include <stdint.h>
 
 /* What long work will take, said before it is done: what --dry-run prints. */
@@ -36,6 +38,21 @@ struct forecast_pass {
  */
 LDAR_MUST_USE enum ldar_status forecast_seconds(const struct forecast_pass *pass, double *seconds,
                                                 struct ldar_error *error);
+
+/*
+ * The arithmetic of a nucleotide as far as the model is computed for boundaries alone: as ldar_forward_flops, without
+ * what lies behind the first router.
+ */
+double forecast_boundary_flops(const struct ldar_config *config, size_t length);
+
+/*
+ * A new folder to rehearse an output in, or NULL where none can be made; the caller removes it. Once a process; it is
+ * gone after an interrupt too.
+ */
+const char *forecast_folder(void);
+
+/* Bytes of the files in it, without what lies beside an output (*.json). The files are removed. */
+double forecast_empty_folder(const char *folder);
 
 /* The most memory that this process had resident so far, in bytes. */
 double forecast_resident(void);

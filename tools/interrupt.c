@@ -16,9 +16,16 @@
 
 enum { PATHS = 4, PREFIX = 100 }; /* a long NAME is cut in a temporary name, but never to less than PREFIX bytes */
 
+enum watched_kind {
+    OUTPUT,
+    FOLDER,      /* of outputs */
+    MADE_FOLDER, /* that this process made */
+    SCRATCH      /* the same, of files that nobody wants */
+};
+
 struct watched {
     const char *path;
-    int is_folder, made; /* a folder that this process made */
+    enum watched_kind kind;
 };
 
 static struct {
@@ -40,14 +47,13 @@ static const char *split(char *path, const char **folder)
     return slash + 1;
 }
 
-/* This process's temporary files in `folder` whose names begin with `length` bytes of `name`. */
-static void remove_temporaries(const char *folder, const char *name, size_t length)
+/* Files in `folder` whose names begin with `length` bytes of `name` and hold `mark`. */
+static void remove_files(const char *folder, const char *name, size_t length, const char *mark)
 {
-    char full[2 * PATH_MAX], mark[64];
+    char full[2 * PATH_MAX];
     DIR *entries = opendir(folder);
     if (!entries)
         return;
-    snprintf(mark, sizeof mark, ".tmp.%ld.", (long)getpid());
     for (struct dirent *entry = readdir(entries); entry; entry = readdir(entries))
         if (strncmp(entry->d_name, name, length) == 0 && strstr(entry->d_name, mark)) {
             snprintf(full, sizeof full, "%s/%s", folder, entry->d_name);
@@ -56,21 +62,39 @@ static void remove_temporaries(const char *folder, const char *name, size_t leng
     closedir(entries);
 }
 
+/* The main thread may still make another file; where the folder is gone it can make none. */
+static void remove_scratch(const char *folder)
+{
+    int tries = 100;
+    do
+        remove_files(folder, "", 0, "");
+    while (rmdir(folder) != 0 && (errno == ENOTEMPTY || errno == EEXIST) && --tries > 0);
+}
+
 static void tidy(const struct watched *watched)
 {
-    char real[PATH_MAX];
+    char real[PATH_MAX], temporary[64];
     const char *folder, *name;
+    snprintf(temporary, sizeof temporary, ".tmp.%ld.", (long)getpid());
     /* A link's target is what is written; an output that is not there yet has no target. */
     if (!realpath(watched->path, real) && snprintf(real, sizeof real, "%s", watched->path) >= (int)sizeof real)
         return;
-    if (watched->is_folder) {
-        remove_temporaries(real, "", 0);
-        if (watched->made)
-            (void)rmdir(real); /* unless something is in it */
-        return;
+    switch (watched->kind) {
+    case OUTPUT:
+        name = split(real, &folder);
+        remove_files(folder, name, strlen(name) < PREFIX ? strlen(name) : PREFIX, temporary);
+        break;
+    case FOLDER:
+        remove_files(real, "", 0, temporary);
+        break;
+    case MADE_FOLDER:
+        remove_files(real, "", 0, temporary);
+        (void)rmdir(real); /* unless something is in it */
+        break;
+    case SCRATCH:
+        remove_scratch(real);
+        break;
     }
-    name = split(real, &folder);
-    remove_temporaries(folder, name, strlen(name) < PREFIX ? strlen(name) : PREFIX);
 }
 
 /* Libraries may have threads from before main, so any thread may be the one that takes the signal. */
@@ -146,10 +170,15 @@ static void watch(struct watched watched)
 
 void interrupt_watch(const char *path)
 {
-    watch((struct watched){.path = path});
+    watch((struct watched){path, OUTPUT});
 }
 
 void interrupt_watch_folder(const char *folder, int made)
 {
-    watch((struct watched){.path = folder, .is_folder = 1, .made = made});
+    watch((struct watched){folder, made ? MADE_FOLDER : FOLDER});
+}
+
+void interrupt_watch_scratch(const char *folder)
+{
+    watch((struct watched){folder, SCRATCH});
 }

@@ -34,4 +34,7 @@ void interrupt_watch(const char *path);
  */
 void interrupt_watch_folder(const char *folder, int made);
 
+/* The folder, which this process made, is removed with all files in it. Borrowed. */
+void interrupt_watch_scratch(const char *folder);
+
 #endif

@@ -4,10 +4,8 @@
 #include "message.h"
 #include "results.h"
 
-#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /* Batches that are tried; the least rows of a window that are written, and the most bytes; bases with a pass each. */
@@ -189,27 +187,6 @@ static enum ldar_status measure_ratio(const struct rehearsal *rehearsal, double 
 
 /* ---- the output ---- */
 
-/* Bytes of the files in a folder, but those beside the output; they are removed. */
-static double empty_folder(const char *folder)
-{
-    double bytes = 0;
-    char path[512];
-    DIR *entries = opendir(folder);
-    for (struct dirent *entry = entries ? readdir(entries) : NULL; entry; entry = readdir(entries)) {
-        const char *name = entry->d_name, *ending = strrchr(name, '.');
-        struct stat status;
-        if (snprintf(path, sizeof path, "%s/%s", folder, name) >= (int)sizeof path || stat(path, &status) != 0
-            || !S_ISREG(status.st_mode))
-            continue;
-        if (!ending || strcmp(ending, ".json") != 0)
-            bytes += (double)status.st_size;
-        unlink(path);
-    }
-    if (entries)
-        closedir(entries);
-    return bytes;
-}
-
 static enum ldar_status open_output(const struct rehearsal *rehearsal, struct trials *trials, struct ldar_error *error)
 {
     const struct consumer *consumer = rehearsal->consumer;
@@ -239,13 +216,13 @@ static enum ldar_status try_with_output(const struct rehearsal *rehearsal, const
     rehearsal->pipeline->output = path;
     enum ldar_status status = open_output(rehearsal, trials, error);
     status = close_output(rehearsal, trials, status, error);
-    *fixed = empty_folder(folder);
+    *fixed = forecast_empty_folder(folder);
     if (status == LDAR_OK)
         status = open_output(rehearsal, trials, error);
     if (status == LDAR_OK)
         status = try_batches(rehearsal, shard_of(&rehearsal->input->common), trials, error);
     status = close_output(rehearsal, trials, status, error);
-    *sampled = empty_folder(folder);
+    *sampled = forecast_empty_folder(folder);
     rehearsal->pipeline->output = NULL;
     return status;
 }
@@ -254,21 +231,20 @@ static enum ldar_status try_with_output(const struct rehearsal *rehearsal, const
 static enum ldar_status rehearse(const struct rehearsal *rehearsal, double share, struct trials *trials, double *bytes,
                                  struct ldar_error *error)
 {
-    char folder[] = "/tmp/ldar-XXXXXX";
     const struct survey *survey = &rehearsal->survey;
     const int summed = (rehearsal->shape->wishes & PIPELINE_SUM) != 0;
-    const int has_output = !rehearsal->input->common.shard && rehearsal->consumer->open && mkdtemp(folder);
+    const char *folder = !rehearsal->input->common.shard && rehearsal->consumer->open ? forecast_folder() : NULL;
     double fixed = 0, sampled = 0, part = 0;
     *bytes = -1;
-    enum ldar_status status = has_output ? try_with_output(rehearsal, folder, trials, &fixed, &sampled, error)
-                                         : try_batches(rehearsal, shard_of(&rehearsal->input->common), trials, error);
-    if (has_output)
+    enum ldar_status status = folder ? try_with_output(rehearsal, folder, trials, &fixed, &sampled, error)
+                                     : try_batches(rehearsal, shard_of(&rehearsal->input->common), trials, error);
+    if (folder)
         rmdir(folder);
     if (summed && trials->sampled_windows > 0)
         part = (double)survey->records / trials->sampled_windows;
     else if (!summed && trials->sampled_bases > 0)
         part = (double)survey->bases / trials->sampled_bases;
-    if (has_output)
+    if (folder)
         *bytes = fixed + (sampled - fixed) * part;
     else if (rehearsal->input->common.shard && trials->blob_windows > 0)
         *bytes = summed || trials->blob_bases == 0
@@ -284,12 +260,13 @@ static double flop_of(const struct rehearsal *rehearsal, double length, double r
 {
     struct ldar_config config = *ldar_model_config(rehearsal->session->model);
     const unsigned wishes = rehearsal->shape->wishes;
-    if (!(wishes & (PIPELINE_LOGITS | PIPELINE_HIDDEN | PIPELINE_MARGINALS))) {
-        config.stage[0].decoder[0] = '\0';
-        /* Without the inner network no position begins a chunk. */
-        ratio = wishes & PIPELINE_CHUNKS ? ratio : 1e12;
-    }
-    return ldar_forward_flops(&config, (size_t)(length < 1 ? 1 : length), ratio);
+    const size_t nucleotides = (size_t)(length < 1 ? 1 : length);
+    if (wishes & (PIPELINE_LOGITS | PIPELINE_HIDDEN | PIPELINE_MARGINALS))
+        return ldar_forward_flops(&config, nucleotides, ratio);
+    if (!(wishes & PIPELINE_CHUNKS))
+        return forecast_boundary_flops(&config, nucleotides);
+    config.stage[0].decoder[0] = '\0';
+    return ldar_forward_flops(&config, nucleotides, ratio);
 }
 
 static double memory_of(const struct rehearsal *rehearsal, const struct trials *trials, double computed)

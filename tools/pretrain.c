@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "pretrain.h"
+#include "forecast.h"
 #include "interrupt.h"
 #include "message.h"
 #include "report.h"
@@ -460,4 +461,149 @@ enum exit_status pretrain_run(struct pretraining *training)
     if (first)
         say_end(training, &pace);
     return EXIT_DONE;
+}
+
+/* ---- what a run will take ---- */
+
+/* A step of a single micro-batch, or a micro-batch of validation, as forecast_seconds repeats them. */
+struct rehearsal {
+    struct pretraining *training;
+    struct work *work;
+    double stepping; /* seconds of the last step's end: those of the optimiser */
+};
+
+static enum ldar_status rehearse_step(void *own, struct ldar_error *error)
+{
+    struct rehearsal *rehearsal = own;
+    struct pretraining *training = rehearsal->training;
+    struct ldar_step step;
+    enum ldar_status status = ldar_trainer_begin(training->trainer, 1, NULL, NULL, error);
+    draw(training, 0, rehearsal->work);
+    if (status == LDAR_OK)
+        status = ldar_trainer_add(training->trainer, &rehearsal->work->batch, rehearsal->work->labels,
+                                  &training->boundaries, rehearsal->work->own, error);
+    const double started = seconds_now();
+    if (status == LDAR_OK)
+        status = ldar_trainer_step(training->trainer, training->settings->rate, &step, error);
+    rehearsal->stepping = seconds_now() - started;
+    training->state.step++;
+    return status;
+}
+
+static enum ldar_status rehearse_validation(void *own, struct ldar_error *error)
+{
+    const struct rehearsal *rehearsal = own;
+    return ldar_trainer_evaluate(rehearsal->training->trainer, &rehearsal->work->batch, rehearsal->work->labels,
+                                 &rehearsal->training->boundaries, rehearsal->work->own, error);
+}
+
+/* What a nucleotide takes, in seconds, and what the end of a step does. */
+struct costs {
+    double training, stepping, validation;
+};
+
+/*
+ * An untrained router makes more tokens than the one that training draws to the ratio within its first hundred steps:
+ * its batch tells what memory is needed, and batches with the tokens of the ratio tell the time.
+ */
+static enum ldar_status measure(struct pretraining *training, struct work *work, double ratio, struct costs *costs,
+                                struct ldar_error *error)
+{
+    struct rehearsal rehearsal = {training, work, 0};
+    const struct forecast_pass step = {rehearse_step, &rehearsal}, validation = {rehearse_validation, &rehearsal};
+    double seconds = 0;
+    enum ldar_status status = rehearse_step(&rehearsal, error);
+    if (training->boundaries.every == 0)
+        training->boundaries.every = (size_t)(ratio + 0.5);
+    if (status == LDAR_OK)
+        status = forecast_seconds(&step, &seconds, error);
+    const double nucleotides = (double)work->offsets[work->batch.sequences];
+    costs->stepping = rehearsal.stepping;
+    costs->training = (seconds - rehearsal.stepping) / nucleotides;
+    if (status == LDAR_OK && corpus_summary(training->corpus).validation > 0) {
+        status = forecast_seconds(&validation, &seconds, error);
+        costs->validation = seconds / nucleotides;
+    }
+    return status;
+}
+
+/* Nucleotides of the windows that validate. */
+static double validation_nucleotides(const struct pretraining *training, struct work *work)
+{
+    const size_t windows = corpus_summary(training->corpus).validation;
+    double sum = 0;
+    for (size_t i = 0; i < windows; i++)
+        sum += (double)corpus_validation(training->corpus, i, work->ids);
+    return sum;
+}
+
+/* Of the windows that are drawn: those of many steps, since stretches may be shorter than a window. */
+static double mean_length(const struct pretraining *training, struct work *work)
+{
+    enum { DRAWN = 1000 };
+    double sum = 0;
+    for (uint64_t i = 0; i < DRAWN; i++)
+        sum += (double)corpus_draw(training->corpus, training->settings->common.seed, i, 0, work->ids);
+    return sum / DRAWN;
+}
+
+/* Bytes of RUN: the weights, as many checkpoints as are kept, and the log. */
+static double run_bytes(const struct pretrain *settings, double seconds, double weights)
+{
+    enum { KEPT = 3, LOG_LINE = 185 };
+    const double saves = settings->checkpoint_every > 0
+                             ? ceil((double)settings->steps / (double)settings->checkpoint_every)
+                             : 1 + floor(seconds / checkpoint_seconds);
+    return weights + 3 * weights * fmin(saves, KEPT) + LOG_LINE * (double)settings->steps;
+}
+
+/* Nucleotides of a token, as training draws them to. */
+static double ratio_of(const struct pretrain *settings)
+{
+    enum { PUBLISHED = 4 };
+    if (settings->every > 0)
+        return (double)settings->every;
+    return settings->ratio > 0 ? settings->ratio : PUBLISHED;
+}
+
+enum ldar_status pretrain_foretell(struct pretraining *training, struct ldar_error *error)
+{
+    const struct pretrain *settings = training->settings;
+    const double ratio = ratio_of(settings);
+    const struct corpus_summary summary = corpus_summary(training->corpus);
+    struct ldar_model_info info;
+    struct costs costs = {0};
+    struct work work;
+    ldar_model_describe(ldar_trainer_weights(training->trainer), &info);
+    enum ldar_status status = work_make(training, &work, error);
+    if (status != LDAR_OK)
+        return status;
+    status = measure(training, &work, ratio, &costs, error);
+    const double length = mean_length(training, &work), steps = (double)settings->steps;
+    const double drawn = steps * (double)(settings->accumulate * settings->batch);
+    const double validations = summary.validation > 0 ? ceil(steps / (double)settings->validate_every) : 0;
+    const double trained = drawn * length, validated = validations * validation_nucleotides(training, &work);
+    work_free(&work);
+    if (status != LDAR_OK)
+        return status;
+    const double seconds = trained * costs.training + steps * costs.stepping + validated * costs.validation;
+    const double weights = (double)info.parameters * sizeof(float);
+    const double copied = settings->common.max_memory == 0
+                          && (settings->checkpoint_every > 0 ? settings->checkpoint_every < settings->steps
+                                                             : seconds > checkpoint_seconds);
+    const struct forecast forecast = {
+        .records = summary.records,
+        .bases = summary.trained,
+        .windows = (uint64_t)(drawn + validations * (double)summary.validation),
+        .computed = trained + validated,
+        .passes = trained / (double)summary.trained,
+        .flop = trained * ldar_training_flops(&info.config, (size_t)length, ratio)
+                + validated * ldar_forward_flops(&info.config, (size_t)length, ratio),
+        .rate = (trained + validated) / seconds,
+        .seconds = seconds,
+        .memory = forecast_resident() + 3 * weights * copied, /* a checkpoint is written from a copy */
+        .output = run_bytes(settings, seconds, weights),
+    };
+    forecast_print(&forecast);
+    return LDAR_OK;
 }

@@ -52,6 +52,12 @@ struct pretraining {
 /* Trains from state.step to the end, or to a signal. EXIT_FAILED after a line on stderr. */
 enum exit_status pretrain_run(struct pretraining *training);
 
+/*
+ * Prints what a run would take (forecast.h). A few steps are taken for it, after which the trainer is of no more use.
+ * This process is alone.
+ */
+LDAR_MUST_USE enum ldar_status pretrain_foretell(struct pretraining *training, struct ldar_error *error);
+
 /* Fills the trainer and the state with the newest checkpoint that is whole; with nothing when there is none. */
 LDAR_MUST_USE enum ldar_status pretrain_restore(struct pretraining *training, struct ldar_error *error);
 

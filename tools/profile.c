@@ -436,6 +436,13 @@ static void span_of_locus(const struct profile_plan *plan, uint64_t contig_lengt
     *end = contig_length - locus->end > spare ? locus->end + spare : contig_length;
 }
 
+uint64_t locus_nucleotides(const struct profile_plan *plan, reference *reference, const struct locus *locus)
+{
+    uint64_t start, end;
+    span_of_locus(plan, reference_contigs(reference)->lengths[locus->contig], locus, &start, &end);
+    return end - start;
+}
+
 static enum ldar_status locus_forward(const struct session *session, const uint8_t *ids, size_t count, size_t from,
                                       struct locus *locus, struct ldar_error *error)
 {

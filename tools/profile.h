@@ -101,4 +101,7 @@ LDAR_MUST_USE enum ldar_status locus_compute(const struct profile_plan *plan, co
                                              reference *reference, struct locus *locus, struct ldar_error *error);
 void locus_free(struct locus *locus);
 
+/* Nucleotides that the model sees for it. */
+uint64_t locus_nucleotides(const struct profile_plan *plan, reference *reference, const struct locus *locus);
+
 #endif

@@ -104,6 +104,41 @@ class DryRun(Case):
         self.assertEqual(frozen["computed"], 2 * (found["bases"] + nucleotides["test"]))
         self.assertLess(frozen["flop"] / frozen["computed"], found["flop"] / found["computed"])
 
+    @plain_build_only
+    def test_pretrain(self):
+        """Windows drawn and held out, the tokens of the ratio, and what the folder will hold."""
+        write_fasta("p.fa", [("x", dna(4000)), ("y", dna(1000))])
+        plan = ["p.fa", "--hold-out", "y", "--window", 128, "--batch", 2, "--accumulate", 3, "--steps", 10]
+        plan += ["--validate-every", 4, "--checkpoint-every", 4]
+        found = self.forecast("pretrain", *plan)
+        validated = 3 * 7  # thrice, of 1,000 nucleotides
+        self.assertEqual((found["records"], found["bases"]), (2, 4000))
+        self.assertEqual((found["windows"], found["computed"]), (10 * 6 + validated, (10 * 6 + validated) * 128))
+        self.assertEqual(found["passes"], 10 * 6 * 128 / 4000)
+        self.assertAlmostEqual(found["seconds"] * found["nt_per_s"] / found["computed"], 1, delta=0.01)
+        more = self.forecast("pretrain", *plan, "--boundaries", "every:1")
+        self.assertGreater(more["flop"], found["flop"])
+        self.ok("pretrain", "-q", "-m", TINY, *plan, "-o", "run")
+        files = [p for p in Path("run").rglob("*") if p.name == "log.jsonl" or p.suffix == ".safetensors"]
+        self.close(found["output"], sum(p.stat().st_size for p in files), "output")
+        self.fails(2, "--dry-run: with --resume", "pretrain", "--resume", "run", "--dry-run")
+
+    @plain_build_only
+    def test_profile(self):
+        Path("s.bed").write_text("".join(f"chr1\t{at}\t{at + 1}\tx\t0\t+\n" for at in range(500, 20500, 400)))
+        Path("t.bed").write_text("chr2\t9000\t9001\tx\t0\t-\n" * 2 + "chr2\t10\t11\n")
+        arguments = ["-f", "g.fa", "--sites", "s.bed", "--sites", "t.bed", "--flank", 50, "--window", 200]
+        found = self.forecast("profile", *arguments)
+        locus = 200 - 1  # 179 nucleotides, widened evenly
+        sites = 50 + 2  # one of them is given twice
+        self.assertEqual((found["records"], found["windows"]), (sites, 2 * sites + 1))
+        self.assertEqual((found["bases"], found["computed"]), (sites * 200 + locus, 2 * sites * 200 + locus))
+        both = self.forecast("profile", *arguments, "--read", "both", "--draws", 3)
+        self.assertEqual(both["computed"], 8 * sites * 200 + locus)
+        self.assertAlmostEqual(both["flop"] / found["flop"], both["computed"] / found["computed"])
+        self.ok("profile", "-q", "-m", TINY, *arguments, "-o", "out")
+        self.close(found["output"], sum(p.stat().st_size for p in Path("out").iterdir()), "output")
+
     def test_memory(self):
         if program.is_sanitized() or len(PROGRAM) > 1:
             self.skipTest("memory is not the program's alone")
@@ -112,6 +147,8 @@ class DryRun(Case):
         for command, *words in (
             ["embed", "a.fa", "--window", "8192", "-@", "2"],
             ["finetune", "--train", "train.csv", "--epochs", "1", "-@", "2"],
+            ["pretrain", "a.fa", "--window", "4096", "--steps", "3", "-@", "2"],
+            ["profile", "-f", "g.fa", "--motif", "ACG", "-@", "2"],
         ):
             foretold = self.forecast(command, *words)["memory"]
             process = subprocess.Popen(

@@ -63,6 +63,19 @@ class Interrupt(Case):
             self.assertEqual(process.returncode, -signal.SIGTERM)
             self.assertEqual(sorted(p.name for p in self.folder.iterdir()), ["genome.fa", "genome.fa.fai", "old"])
 
+    def test_folder_of_a_rehearsal(self):
+        """Where a dry run tries its output, outside of the current folder."""
+        write_fasta("a.fa", [("a", dna(300000))])
+        process = self.start("logits", "-m", TINY, "a.fa", "-o", "out.npy", "--dry-run", stdout=subprocess.DEVNULL)
+        files = []
+        while not files and process.poll() is None:
+            files = list(Path("/tmp").glob(f"ldar-??????/out.tmp.{process.pid}.*"))
+        process.terminate()
+        process.wait(timeout=60)
+        process.stderr.close()
+        self.assertEqual(process.returncode, -signal.SIGTERM)
+        self.assertFalse(files[0].parent.exists())
+
     def test_folders_and_links(self):
         outside = Path("real")
         outside.mkdir()

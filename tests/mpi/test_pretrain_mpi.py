@@ -128,6 +128,10 @@ class Pretrain(unittest.TestCase):
         _, err = job.communicate(timeout=NOBODY_WAITS_LONGER)
         self.assertNotEqual(job.returncode, 0)
         self.assertIn("run is not empty", err)
+        job = self.launch(2, *PLAN, "--steps", 3, "--dry-run")
+        _, err = job.communicate(timeout=NOBODY_WAITS_LONGER)
+        self.assertNotEqual(job.returncode, 0)
+        self.assertIn("--dry-run measures one process", err)
         (self.folder / "small.fa").write_text(">c\n" + "ACGT" * 1000 + "\n")
         job = subprocess.Popen(
             [LAUNCHER, "-n", "1", PROGRAM, "pretrain", *PLAN, "--steps", "3", "-o", "two", ":",
