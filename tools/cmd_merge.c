@@ -106,7 +106,7 @@ const struct command command_merge = {
         "Makes of the parts that a command wrote with --shard 1/N ... N/N, named in any order, what one run of it "
         "would have written, to the byte. All N must be there, of the same command, files, model, version of ldar and "
         "instruction set. Neither the input nor the model is read again, but for the classifier of predict. Of "
-        "evaluate --suite the parts are folders, and so is OUT.\n"
+        "evaluate --suite the parts are folders, and so is OUT; a task may have been given options of its own.\n"
         "\n"
         "  ldar segment -f genome.fa --shard 1/2 -o 1.part\n"
         "  ldar segment -f genome.fa --shard 2/2 -o 2.part\n"

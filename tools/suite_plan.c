@@ -209,6 +209,7 @@ static void unit_result_free(struct unit_result *result)
     char *const own[] = {result->version, result->command, result->model, result->sha256, result->training};
     for (size_t i = 0; i < sizeof own / sizeof *own; i++)
         free(own[i]);
+    *result = (struct unit_result){0};
 }
 
 static double metric(const char *text, const char *key)
@@ -282,30 +283,92 @@ static enum ldar_status write_report(const struct suite_plan *plan, const char *
     return status;
 }
 
+/* The tasks that were made by the command of task `first`, as " (tf/0, tf/4)". */
+static void print_tasks(FILE *text, const struct suite_plan *plan, const struct unit_result *made_by, size_t first)
+{
+    const char *before = " (";
+    for (size_t t = first; t < plan->tasks; t++)
+        if (strcmp(made_by[t].command, made_by[first].command) == 0) {
+            fprintf(text, "%s%s", before, plan->task[t].name);
+            before = ", ";
+        }
+    fputs(")", text);
+}
+
+/*
+ * The command that made all tasks or, where they had options of their own, each command with its tasks. NULL without
+ * memory; the caller frees it.
+ */
+static char *join_commands(const struct suite_plan *plan, const struct unit_result *made_by)
+{
+    char *joined = NULL;
+    size_t bytes, commands = 0;
+    FILE *text = open_memstream(&joined, &bytes);
+    if (!text)
+        return NULL;
+    for (size_t t = 0; t < plan->tasks; t++) {
+        size_t same = 0;
+        while (strcmp(made_by[same].command, made_by[t].command) != 0)
+            same++;
+        if (same < t)
+            continue;
+        fprintf(text, "%s%s", commands++ > 0 ? "; " : "", made_by[t].command);
+        print_tasks(text, plan, made_by, t);
+    }
+    const bool whole = !ferror(text);
+    if (fclose(text) != 0 || !whole) {
+        free(joined);
+        return NULL;
+    }
+    if (commands == 1) /* it goes without saying which tasks it made */
+        joined[strlen(made_by[0].command)] = '\0';
+    return joined;
+}
+
+/* The metrics of all units; made_by (tasks): what the first unit of each task says of itself. */
+static enum ldar_status read_results(const struct suite_plan *plan, const char *folder, struct class_metrics *metrics,
+                                     struct unit_result *made_by, struct ldar_error *error)
+{
+    enum ldar_status status = LDAR_OK;
+    for (size_t unit = 0; unit < plan->units && status == LDAR_OK; unit++) {
+        struct unit_result result;
+        size_t fold;
+        const size_t task = suite_plan_task_of(plan, unit, &fold);
+        status = read_result(plan, folder, unit, &result, error);
+        if (status != LDAR_OK)
+            break;
+        metrics[unit] = result.metrics;
+        if (fold == 0)
+            made_by[task] = result;
+        else
+            unit_result_free(&result);
+    }
+    return status;
+}
+
 enum ldar_status suite_plan_report(const struct suite_plan *plan, const char *folder, struct ldar_error *error)
 {
     struct class_metrics *metrics = calloc(plan->units, sizeof *metrics);
     struct suite_task *tasks = calloc(plan->tasks, sizeof *tasks);
-    struct unit_result first = {0};
-    enum ldar_status status = metrics && tasks ? LDAR_OK : no_memory(error);
-    size_t unit = 0;
-    for (size_t t = 0; t < plan->tasks && status == LDAR_OK; t++) {
-        tasks[t] = (struct suite_task){plan->task[t].name, metrics + unit, plan->task[t].folds};
-        for (size_t fold = 0; fold < plan->task[t].folds && status == LDAR_OK; fold++, unit++) {
-            struct unit_result result;
-            status = read_result(plan, folder, unit, &result, error);
-            if (status != LDAR_OK)
-                break;
-            metrics[unit] = result.metrics;
-            if (unit == 0)
-                first = result;
-            else
-                unit_result_free(&result);
-        }
-    }
+    struct unit_result *made_by = calloc(plan->tasks, sizeof *made_by);
+    enum ldar_status status = metrics && tasks && made_by ? LDAR_OK : no_memory(error);
     if (status == LDAR_OK)
-        status = write_report(plan, folder, &first, tasks, error);
-    unit_result_free(&first);
+        status = read_results(plan, folder, metrics, made_by, error);
+    char *commands = status == LDAR_OK ? join_commands(plan, made_by) : NULL;
+    if (status == LDAR_OK && !commands)
+        status = no_memory(error);
+    if (status == LDAR_OK) {
+        size_t unit = 0;
+        for (size_t t = 0; t < plan->tasks; unit += plan->task[t++].folds)
+            tasks[t] = (struct suite_task){plan->task[t].name, metrics + unit, plan->task[t].folds};
+        struct unit_result all = made_by[0];
+        all.command = commands;
+        status = write_report(plan, folder, &all, tasks, error);
+    }
+    for (size_t t = 0; made_by && t < plan->tasks; t++)
+        unit_result_free(&made_by[t]);
+    free(commands);
+    free(made_by);
     free(metrics);
     free(tasks);
     return status;
@@ -393,32 +456,43 @@ static enum ldar_status check_parts(const struct suite_plan *plan, char *const *
     return status;
 }
 
-/* Units of one run were made by one command, on one model. */
+/* `before`: the unit before this one when that is of the same task, or NULL. */
+static enum ldar_status check_unit(const struct unit_result *first, const struct unit_result *before,
+                                   const struct unit_result *unit, const char *part, const char *name,
+                                   struct ldar_error *error)
+{
+    if (strcmp(first->sha256, unit->sha256) != 0 || strcmp(first->version, unit->version) != 0
+        || strcmp(first->training, unit->training) != 0)
+        return fail(error, LDAR_ERROR_ARGUMENT,
+                    "%s: another model, version of ldar or kind of training made %s than what comes before it", part,
+                    name);
+    if (before && strcmp(before->command, unit->command) != 0)
+        return fail(error, LDAR_ERROR_ARGUMENT, "%s: another command made %s than the task's fold before it", part,
+                    name);
+    return LDAR_OK;
+}
+
+/* Units were made on one model and trained in one way, those of a task by one command. */
 static enum ldar_status check_units(const struct suite_plan *plan, char *const *parts, size_t count,
                                     struct ldar_error *error)
 {
-    struct unit_result first = {0};
-    enum ldar_status status = LDAR_OK;
-    for (size_t unit = 0; unit < plan->units && status == LDAR_OK; unit++) {
-        struct unit_result result;
+    struct unit_result *units = calloc(plan->units, sizeof *units);
+    enum ldar_status status = units ? LDAR_OK : no_memory(error);
+    for (size_t i = 0; i < plan->units && status == LDAR_OK; i++) {
         const char *part;
-        status = find_part(plan, unit, parts, count, &part, error);
+        char name[SUITE_PATH];
+        size_t fold;
+        (void)suite_plan_task_of(plan, i, &fold);
+        suite_plan_unit_name(plan, i, name);
+        status = find_part(plan, i, parts, count, &part, error);
         if (status == LDAR_OK)
-            status = read_result(plan, part, unit, &result, error);
-        if (status != LDAR_OK)
-            break;
-        if (unit == 0) {
-            first = result;
-            continue;
-        }
-        if (strcmp(first.command, result.command) != 0 || strcmp(first.sha256, result.sha256) != 0
-            || strcmp(first.version, result.version) != 0)
-            status =
-                fail(error, LDAR_ERROR_ARGUMENT,
-                     "%s: not of the run of %s: another command, model or version of ldar made it", part, parts[0]);
-        unit_result_free(&result);
+            status = read_result(plan, part, i, &units[i], error);
+        if (status == LDAR_OK)
+            status = check_unit(&units[0], fold > 0 ? &units[i - 1] : NULL, &units[i], part, name, error);
     }
-    unit_result_free(&first);
+    for (size_t i = 0; units && i < plan->units; i++)
+        unit_result_free(&units[i]);
+    free(units);
     return status;
 }
 

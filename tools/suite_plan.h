@@ -60,14 +60,15 @@ bool suite_plan_equal(const struct suite_plan *a, const struct suite_plan *b);
 
 /*
  * All units are done: the tables of what is in the folder (suite_report.h). What they say of the command and the model
- * is what the units say of themselves.
+ * is what the units say of themselves; of several commands, each with its tasks.
  */
 LDAR_MUST_USE enum ldar_status suite_plan_report(const struct suite_plan *plan, const char *folder,
                                                  struct ldar_error *error);
 
 /*
- * ldar merge of folders: every unit must be in one of the parts, and all of them have the same list. `folder`, which
- * must not be there or be empty, gets what stands in their TASK/fold_K, and the tables.
+ * ldar merge of folders: every unit must be in one of the parts, and all of them have the same list, model and kind of
+ * training. A task may have been learned with options of its own, in all of its folds. `folder`, which must not be
+ * there or be empty, gets what stands in their TASK/fold_K, and the tables.
  */
 LDAR_MUST_USE enum ldar_status suite_plan_merge(char *const *parts, size_t count, const char *folder,
                                                 struct ldar_error *error);

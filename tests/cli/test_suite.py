@@ -114,6 +114,26 @@ class Suite(Case):
         self.fails(1, "other", "merge", "part2.1", "other", "-o", "mixed")
 
     @plain_build_only
+    def test_options_of_a_task(self):
+        """A task may have options of its own in all of its folds, and the tables say which."""
+        plan = ["--freeze", "--folds", 2, "--tasks", "tf/0", "--tasks", "tf/2"]
+        self.suite("gue", "gue", "a", *plan, "--shard", "1/2")
+        self.suite("gue", "gue", "b", *plan, "--parts", 3, "--shard", "2/2")
+        self.ok("merge", "-q", "a", "b", "-o", "tuned")
+        made_by = Path("tuned/results.tsv").read_text().splitlines()[0]
+        self.assertRegex(made_by, r" --freeze [^;]*\(tf/0\); [^;]* --parts 3 [^;]*\(tf/2\); model ")
+        self.suite("gue", "gue", "all", *plan, "--parts", 3)
+        self.assertEqual(self.rows_of("tuned")[1], self.rows_of("all")[1])
+        self.assertEqual(Path("all/results.tsv").read_text().splitlines()[0].count("(tf/"), 0)
+        # Half a task; and what was trained otherwise.
+        self.suite("gue", "gue", "c", *plan, "--shard", "1/4")
+        self.suite("gue", "gue", "d", *plan, "--parts", 3, "--shard", "2/4")
+        self.fails(1, "d: another command made tf/0/fold_2", "merge", "c", "d", "b", "-o", "half")
+        self.suite("gue", "gue", "e", *plan[1:], "--epochs", 1, "--shard", "2/2")
+        self.fails(1, "e: another model, .* made tf/2/fold_1", "merge", "a", "e", "-o", "mixed")
+        self.assertFalse(Path("half").exists() or Path("mixed").exists())
+
+    @plain_build_only
     def test_resumed(self):
         plan = ["--epochs", 3, "--batch", 6, "--checkpoint-every", 1, "--tasks", "tf/2", "--folds", 2]
         self.suite("gue", "gue", "whole", *plan)
