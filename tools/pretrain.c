@@ -537,16 +537,6 @@ static double validation_nucleotides(const struct pretraining *training, struct 
     return sum;
 }
 
-/* Of the windows that are drawn: those of many steps, since stretches may be shorter than a window. */
-static double mean_length(const struct pretraining *training, struct work *work)
-{
-    enum { DRAWN = 1000 };
-    double sum = 0;
-    for (uint64_t i = 0; i < DRAWN; i++)
-        sum += (double)corpus_draw(training->corpus, training->settings->common.seed, i, 0, work->ids);
-    return sum / DRAWN;
-}
-
 /* Bytes of RUN: the weights, as many checkpoints as are kept, and the log. */
 static double run_bytes(const struct pretrain *settings, double seconds, double weights)
 {
@@ -579,7 +569,7 @@ enum ldar_status pretrain_foretell(struct pretraining *training, struct ldar_err
     if (status != LDAR_OK)
         return status;
     status = measure(training, &work, ratio, &costs, error);
-    const double length = mean_length(training, &work), steps = (double)settings->steps;
+    const double length = summary.mean_window, steps = (double)settings->steps;
     const double drawn = steps * (double)(settings->accumulate * settings->batch);
     const double validations = summary.validation > 0 ? ceil(steps / (double)settings->validate_every) : 0;
     const double trained = drawn * length, validated = validations * validation_nucleotides(training, &work);

@@ -284,6 +284,7 @@ static void test_windows(void **state)
     assert_int_equal(summary.trained, 200 + 30 + 100 + 2000); /* pombe is not in the file: all of it is trained on */
     assert_int_equal(summary.held_out, 200);
     assert_int_equal(summary.validation, 2);
+    assert_true(fabs(summary.mean_window - (2300.0 * WINDOW + 30 * 30) / 2330) < 1e-9);
     size_t shorter = 0;
     for (uint64_t i = 0; i < DRAWS; ++i) {
         uint8_t ids[WINDOW];

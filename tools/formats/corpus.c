@@ -358,6 +358,12 @@ enum ldar_status corpus_plan(corpus *corpus, const struct corpus_options *option
     return status;
 }
 
+/* Nucleotides of a window out of a stretch, which may be shorter than one. */
+static size_t window_of(const corpus *corpus, const struct stretch *stretch)
+{
+    return stretch->length < corpus->window ? (size_t)stretch->length : corpus->window;
+}
+
 struct corpus_summary corpus_summary(const corpus *corpus)
 {
     struct corpus_summary summary = {
@@ -370,9 +376,14 @@ struct corpus_summary corpus_summary(const corpus *corpus)
         .bytes = corpus->genomes.capacity + corpus->capacity * sizeof *corpus->stretches,
         .hash = corpus->hash,
     };
+    double weighed = 0, before = 0;
     for (size_t i = 0; i < corpus->count; ++i) {
-        summary.trained += corpus->stretches[i].length;
+        const struct stretch *stretch = &corpus->stretches[i];
+        summary.trained += stretch->length;
+        weighed += (stretch->until - before) * (double)window_of(corpus, stretch);
+        before = stretch->until;
     }
+    summary.mean_window = corpus->count > 0 ? weighed / before : 0;
     return summary;
 }
 
@@ -406,7 +417,7 @@ size_t corpus_draw(const corpus *corpus, uint64_t seed, uint64_t step, uint64_t 
     const double all = corpus->stretches[corpus->count - 1].until;
     const struct stretch *stretch = stretch_at(corpus, all * chance(seed, step, sample, CHOICE_STRETCH));
     const uint64_t place = (uint64_t)((double)stretch->places * chance(seed, step, sample, CHOICE_PLACE));
-    const size_t count = stretch->length < corpus->window ? (size_t)stretch->length : corpus->window;
+    const size_t count = window_of(corpus, stretch);
     memcpy(ids, corpus->genomes.ids + stretch->start + place, count);
     if (chance(seed, step, sample, CHOICE_STRAND) < 0.5) {
         reverse_complement(ids, count, ids);

@@ -45,9 +45,10 @@ struct corpus_summary {
     uint64_t trained;  /* in stretches that windows are drawn from */
     uint64_t held_out; /* never trained on */
     size_t stretches, records;
-    size_t validation; /* windows */
-    uint64_t bytes;    /* of memory */
-    uint64_t hash;     /* of every nucleotide and of the plan: equal for what draws the same windows */
+    size_t validation;  /* windows */
+    double mean_window; /* nucleotides of a window that is drawn, on average */
+    uint64_t bytes;     /* of memory */
+    uint64_t hash;      /* of every nucleotide and of the plan: equal for what draws the same windows */
 };
 struct corpus_summary corpus_summary(const corpus *corpus);
 
