@@ -465,7 +465,7 @@ enum exit_status pretrain_run(struct pretraining *training)
 
 /* ---- what a run will take ---- */
 
-/* A step of a single micro-batch, or a micro-batch of validation, as forecast_seconds repeats them. */
+/* The first micro-batch as a step of its own, or without a gradient as in validation: forecast_seconds repeats them. */
 struct rehearsal {
     struct pretraining *training;
     struct work *work;
@@ -486,7 +486,6 @@ static enum ldar_status rehearse_step(void *own, struct ldar_error *error)
     if (status == LDAR_OK)
         status = ldar_trainer_step(training->trainer, training->settings->rate, &step, error);
     rehearsal->stepping = seconds_now() - started;
-    training->state.step++;
     return status;
 }
 
@@ -584,7 +583,7 @@ enum ldar_status pretrain_foretell(struct pretraining *training, struct ldar_err
     const struct forecast forecast = {
         .records = summary.records,
         .bases = summary.trained,
-        .windows = (uint64_t)(drawn + validations * (double)summary.validation),
+        .windows = (uint64_t)fmin(drawn + validations * (double)summary.validation, 1e18), /* --steps has no end */
         .computed = trained + validated,
         .passes = trained / (double)summary.trained,
         .flop = trained * ldar_training_flops(&info.config, (size_t)length, ratio)
