@@ -54,7 +54,7 @@ void forecast_print(const struct forecast *forecast)
     print_amount("bases", (double)forecast->bases, "nt", 1000);
     print_amount("windows", (double)forecast->windows, "windows", 1000);
     print_amount("computed", forecast->computed, "nt in all windows, which overlap", 1000);
-    printf("passes\t%.4g\t%.4g passes over each window\n", forecast->passes, forecast->passes);
+    printf("passes\t%.4g\t%.4g passes\n", forecast->passes, forecast->passes);
     print_amount("flop", forecast->flop, "FLOP", 1000);
     print_amount("nt_per_s", forecast->rate, "nt/s", 1000);
     print_time(forecast->seconds);

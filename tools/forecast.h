@@ -12,7 +12,7 @@
 struct forecast {
     uint64_t records, bases, windows;
     double computed; /* nucleotides of all windows: those that windows share count more than once */
-    double passes;   /* through the model, over each window */
+    double passes;   /* through the model, over each window or, in training, over what is learned from */
     double flop;
     double rate; /* nucleotides of windows per second, all passes made, as measured now */
     double seconds;

@@ -539,7 +539,7 @@ static double validation_nucleotides(const struct pretraining *training, struct 
 /* Bytes of RUN: the weights, as many checkpoints as are kept, and the log. */
 static double run_bytes(const struct pretrain *settings, double seconds, double weights)
 {
-    enum { KEPT = 3, LOG_LINE = 185 };
+    enum { KEPT = 3, LOG_LINE = 185 }; /* generations (ldar/checkpoint.h); bytes of a step in log.jsonl, about */
     const double saves = settings->checkpoint_every > 0
                              ? ceil((double)settings->steps / (double)settings->checkpoint_every)
                              : 1 + floor(seconds / checkpoint_seconds);
@@ -577,9 +577,10 @@ enum ldar_status pretrain_foretell(struct pretraining *training, struct ldar_err
         return status;
     const double seconds = trained * costs.training + steps * costs.stepping + validated * costs.validation;
     const double weights = (double)info.parameters * sizeof(float);
-    const double copied = settings->common.max_memory == 0
-                          && (settings->checkpoint_every > 0 ? settings->checkpoint_every < settings->steps
-                                                             : seconds > checkpoint_seconds);
+    /* A checkpoint before the last is written from a copy, unless memory is limited. */
+    const int in_passing =
+        settings->checkpoint_every > 0 ? settings->checkpoint_every < settings->steps : seconds > checkpoint_seconds;
+    const double copy = in_passing && settings->common.max_memory == 0 ? 3 * weights : 0;
     const struct forecast forecast = {
         .records = summary.records,
         .bases = summary.trained,
@@ -590,7 +591,7 @@ enum ldar_status pretrain_foretell(struct pretraining *training, struct ldar_err
                 + validated * ldar_forward_flops(&info.config, (size_t)length, ratio),
         .rate = (trained + validated) / seconds,
         .seconds = seconds,
-        .memory = forecast_resident() + 3 * weights * copied, /* a checkpoint is written from a copy */
+        .memory = forecast_resident() + copy,
         .output = run_bytes(settings, seconds, weights),
     };
     forecast_print(&forecast);

@@ -283,10 +283,20 @@ static enum ldar_status write_report(const struct suite_plan *plan, const char *
     return status;
 }
 
-/* The tasks that were made by the command of task `first`, as " (tf/0, tf/4)". */
-static void print_tasks(FILE *text, const struct suite_plan *plan, const struct unit_result *made_by, size_t first)
+/* Whether an earlier task was made by the command of task t. */
+static bool is_known(const struct unit_result *made_by, size_t t)
+{
+    for (size_t i = 0; i < t; i++)
+        if (strcmp(made_by[i].command, made_by[t].command) == 0)
+            return true;
+    return false;
+}
+
+/* The command of task `first`, and the tasks that it made: "ldar evaluate ... (tf/0, tf/4)". */
+static void print_command(FILE *text, const struct suite_plan *plan, const struct unit_result *made_by, size_t first)
 {
     const char *before = " (";
+    fputs(made_by[first].command, text);
     for (size_t t = first; t < plan->tasks; t++)
         if (strcmp(made_by[t].command, made_by[first].command) == 0) {
             fprintf(text, "%s%s", before, plan->task[t].name);
@@ -303,26 +313,24 @@ static char *join_commands(const struct suite_plan *plan, const struct unit_resu
 {
     char *joined = NULL;
     size_t bytes, commands = 0;
+    for (size_t t = 0; t < plan->tasks; t++)
+        commands += !is_known(made_by, t);
+    if (commands == 1)
+        return strdup(made_by[0].command);
     FILE *text = open_memstream(&joined, &bytes);
     if (!text)
         return NULL;
     for (size_t t = 0; t < plan->tasks; t++) {
-        size_t same = 0;
-        while (strcmp(made_by[same].command, made_by[t].command) != 0)
-            same++;
-        if (same < t)
+        if (is_known(made_by, t))
             continue;
-        fprintf(text, "%s%s", commands++ > 0 ? "; " : "", made_by[t].command);
-        print_tasks(text, plan, made_by, t);
+        fputs(t > 0 ? "; " : "", text);
+        print_command(text, plan, made_by, t);
     }
     const bool whole = !ferror(text);
-    if (fclose(text) != 0 || !whole) {
-        free(joined);
-        return NULL;
-    }
-    if (commands == 1) /* it goes without saying which tasks it made */
-        joined[strlen(made_by[0].command)] = '\0';
-    return joined;
+    if (fclose(text) == 0 && whole)
+        return joined;
+    free(joined);
+    return NULL;
 }
 
 /* The metrics of all units; made_by (tasks): what the first unit of each task says of itself. */
