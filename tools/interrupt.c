@@ -125,7 +125,7 @@ static void *wait_for_signals(void *unused)
             break;
         atomic_store(&state.noted, number);
     }
-    /* The lock is never given back: nothing is to be watched any more. */
+    /* The lock is never given back: nothing is to be watched any more, and what fails now is not to be told. */
     pthread_mutex_lock(&state.lock);
     for (size_t i = 0; i < state.count; i++)
         tidy(&state.watched[i]);
@@ -158,6 +158,12 @@ void interrupt_hold(void)
 int interrupt_noted(void)
 {
     return atomic_load(&state.noted);
+}
+
+void interrupt_settle(void)
+{
+    pthread_mutex_lock(&state.lock);
+    pthread_mutex_unlock(&state.lock);
 }
 
 static void watch(struct watched watched)

@@ -22,6 +22,12 @@ int interrupt_noted(void);
 void interrupt_end(int number);
 
 /*
+ * Does not return while a signal is ending the program: what is taken away then can make the run fail, which is neither
+ * an error to tell nor the status to end with.
+ */
+void interrupt_settle(void);
+
+/*
  * `path` names an output, or a genome, beside which indexes are made: what this process has there under a temporary
  * name (ldar/file.h: "NAME.tmp.<process>.<n>"), NAME being that of path or one that begins with it, is removed.
  * Borrowed. At most 4 paths, those of folders among them.

@@ -152,5 +152,6 @@ int main(int argc, char **argv)
         say_error("the standard output cannot be written");
         status = EXIT_FAILED;
     }
+    interrupt_settle();
     return (int)status;
 }

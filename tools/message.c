@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "message.h"
 
+#include "interrupt.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -48,6 +50,7 @@ static void say(const char *kind, const char *format, va_list arguments)
 void say_error(const char *format, ...)
 {
     va_list arguments;
+    interrupt_settle();
     va_start(arguments, format);
     say("", format, arguments);
     va_end(arguments);
