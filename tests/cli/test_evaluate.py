@@ -50,6 +50,7 @@ class Evaluate(Case):
         write_fasta("n.fa", [("n", "N" * 3000)])
         self.fails(1, "nothing to guess", "evaluate", "-q", "-m", TINY, "--mlm", "n.fa")
 
+    @program.plain_build_only
     def test_mask_all(self):
         write_fasta("a.fa", [("a", dna(20000))])
         shown, hidden = self.evaluate("--mlm", "a.fa"), self.evaluate("--mlm", "a.fa", "--mask-all")

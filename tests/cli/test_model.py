@@ -23,6 +23,7 @@ class Model(Case):
         self.assertEqual(results_of(found.stdout), results_of(named.stdout))
         self.assertIn(f"the model that ships: {SHIPPED.resolve()}", found.stderr)
 
+    @program.plain_build_only
     @program.unittest.skipUnless(YEAST.exists(), "the yeast genome is not here")
     def test_it_has_learned(self):
         """Better than knowing nothing, and than counting bases, on a chromosome that it has not seen."""

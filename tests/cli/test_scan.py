@@ -269,8 +269,8 @@ class Files(Scan):
 
     def test_regions_are_sorted_and_merged(self):
         Path("r.bed").write_text("chr2\t10\t40\nchr1\t500\t600\nchr1\t90\t100\nchr1\t550\t650\nchr1\t100\t120\n")
-        self.scan("bed", "-R", "r.bed")
-        self.scan("text", "-r", "chr1:91-120", "-r", "chr1:501-650", "-r", "chr2:11-40")
+        self.scan("bed", "--mode", "wt", "-R", "r.bed")
+        self.scan("text", "--mode", "wt", "-r", "chr1:91-120", "-r", "chr1:501-650", "-r", "chr2:11-40")
         self.assertEqual(results("bed"), results("text"))
         values = BigWig("bed.boundary.bw").values
         expected = [*(("chr1", i) for i in (*range(90, 120), *range(500, 650))), *(("chr2", i) for i in range(10, 40))]
@@ -283,11 +283,11 @@ class Files(Scan):
             "boundary": [".boundary.bw"],
             "snv": [".snv.tsv.gz", ".snv.tsv.gz.tbi"],
         }
-        self.scan("all")
+        self.scan("all", "--mode", "wt")
         for wanted in ("bases", "information", "boundary", "snv", "boundary,snv"):
             names = [name for track in wanted.split(",") for name in tracks[track]]
             hub = [".hub.txt"] if wanted != "snv" else []
-            self.scan("part", "--tracks", wanted)
+            self.scan("part", "--mode", "wt", "--tracks", wanted)
             found = sorted(path.name for path in Path(".").glob("part.*"))
             self.assertEqual(found, sorted("part" + name for name in [*names, *hub, ".json"]))
             for name, content in results("part").items():

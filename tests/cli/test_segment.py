@@ -90,6 +90,7 @@ class Segment(Case):
                 back = results_of(self.segment("back.fa", *options, env=env))
                 self.assertEqual(sorted(back), sorted(results.pop()))
 
+    @program.plain_build_only
     def test_same_bits_in_other_batches(self):
         """The more threads, the more windows share a batch; less memory makes batches smaller again."""
         write_fasta("a.fa", [("a", dna(3000)), *((f"r{i}", dna(150)) for i in range(300)), ("b", dna(20000))])

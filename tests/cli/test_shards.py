@@ -319,6 +319,7 @@ class Resume(Case):
         self.assertEqual(list(Path().glob("*.part")), [])
         self.assertGreater(killed, 0)
 
+    @plain_build_only
     def test_embed(self):
         self.check(".npy", "embed", "a.fa")
 

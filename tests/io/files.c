@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -101,10 +102,14 @@ void write_file(const char *path, const void *data, size_t count)
 struct bytes read_file(const char *path)
 {
     FILE *file = must(fopen(path, "rb"));
-    struct bytes bytes = {NULL, 0};
-    char piece[4096];
-    for (size_t got; (got = fread(piece, 1, sizeof piece, file)) > 0;) {
-        add_bytes(&bytes, piece, got);
+    struct stat status;
+    if (fstat(fileno(file), &status) != 0) {
+        must(NULL);
+    }
+    struct bytes bytes = {.count = (size_t)status.st_size};
+    bytes.data = must(malloc(bytes.count + 1));
+    if (fread(bytes.data, 1, bytes.count, file) != bytes.count) {
+        must(NULL);
     }
     fclose(file);
     return bytes;

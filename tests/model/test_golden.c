@@ -4,6 +4,7 @@
 
 #include <glob.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -185,9 +186,25 @@ static void check_models(const char *pattern, enum ldar_gemm gemm, struct tally 
     globfree(&files);
 }
 
+/* Whether that is the provider which auto takes here, so that test_auto has been through it. */
+static bool auto_takes(enum ldar_gemm gemm)
+{
+    ldar_model *model = model_load("tiny");
+    struct ldar_context_options options = options_new(1);
+    ldar_context *chosen = context_with(model, &options);
+    options.gemm = gemm;
+    ldar_context *named = context_with(model, &options);
+    const bool same = strcmp(ldar_context_gemm(chosen), ldar_context_gemm(named)) == 0;
+    ldar_context_destroy(named);
+    ldar_context_destroy(chosen);
+    ldar_model_destroy(model);
+    return same;
+}
+
 static void check_provider(enum ldar_gemm gemm)
 {
-    if (!ldar_gemm_built(gemm) || (gemm > LDAR_GEMM_PACKED && test_dtype == LDAR_BF16)) {
+    if (!ldar_gemm_built(gemm) || (gemm > LDAR_GEMM_PACKED && test_dtype == LDAR_BF16)
+        || (gemm != LDAR_GEMM_AUTO && auto_takes(gemm))) {
         skip();
     }
     struct tally tally = {0};
