@@ -50,6 +50,12 @@ def plain_build_only(test):
     return unittest.skipIf(needless, "the sanitizers see this code in other tests")(test)
 
 
+def native_only(test):
+    """Of a test of what no instruction set changes: under an emulator, unless LDAR_CHECK_FULL=1, it is left out."""
+    needless = len(PROGRAM) > 1 and not os.environ.get("LDAR_CHECK_FULL")
+    return unittest.skipIf(needless, "the same on every instruction set")(test)
+
+
 def environment(**changes):
     env = {k: v for k, v in os.environ.items() if k != "LDAR_ISA"}
     env.update(changes)

@@ -7,7 +7,7 @@ import struct
 from pathlib import Path
 
 import program
-from program import GOLDEN, TINY, Case, environment, run, running_isas
+from program import GOLDEN, TINY, Case, environment, native_only, run, running_isas
 
 L64 = GOLDEN / "tiny-forward-L64.safetensors"
 TRAIN = GOLDEN / "tiny-train.safetensors"
@@ -89,6 +89,7 @@ class Verify(Case):
                 continue
             self.assertEqual(result.returncode, 0, result.stderr)
 
+    @native_only
     def test_wrong_values(self):
         """A change of each tensor beyond its bound is found, and named."""
         for name, change in [("logits", 0.01), ("hidden", 0.01), ("encoder", 0.01), ("chunks", 0.01), ("prob", 1e-4)]:
@@ -103,6 +104,7 @@ class Verify(Case):
         tensors["boundary"][2][5] ^= 1
         self.expect_outside("boundary", tensors)
 
+    @native_only
     def test_wrong_training_values(self):
         """A change of each kind beyond its bound is found, and named."""
         for name, change in [("loss", 1e-5), ("mlm", 1e-5), ("ratio", 1e-5), (GRADIENT, 1e-4), (STEPPED, 1e-3)]:
@@ -113,6 +115,7 @@ class Verify(Case):
                 struct.pack_into("<f", data, 0, wrong)
                 self.expect_outside(name, tensors)
 
+    @native_only
     def test_parameters_that_are_none(self):
         tensors = read_tensors(TRAIN)
         tensors["grad.nothing"] = tensors[GRADIENT]

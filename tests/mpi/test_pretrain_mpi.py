@@ -30,6 +30,7 @@ CONFIG = dict(
 )
 PLAN = ["--config", "small.json", "--window", "128", "--batch", "2", "--accumulate", "5", "--hold-out", "b:1001-4000"]
 PLAN += ["--validate-every", "7", "--validation-windows", "9", "--seed", "5", "-@", "1", "a.fa"]
+STEPS = 120  # of a run that is stopped after 40
 MARKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK")
 
 
@@ -90,7 +91,7 @@ class Pretrain(unittest.TestCase):
         """A run of three processes, one of which gets a signal on the way; returns what is said."""
         log = self.folder / name / "log.jsonl"
         for _ in range(10):  # on a busy machine a run may be over before this test gets to stop it
-            job = self.launch(3, *PLAN, "--steps", 300, "--checkpoint-every", 10, "-o", name)
+            job = self.launch(3, *PLAN, "--steps", STEPS, "--checkpoint-every", 10, "-o", name)
             while job.poll() is None and (not log.exists() or log.read_bytes().count(b"\n") < 40):
                 time.sleep(0.02)
             processes = [int(name) for name in os.listdir("/proc") if name.isdigit()]
@@ -102,21 +103,21 @@ class Pretrain(unittest.TestCase):
             while any(running(process) for mark, process in ranks.items() if mark is not None):
                 self.assertLess(time.monotonic() - since, NOBODY_WAITS_LONGER)
                 time.sleep(0.1)
-            if job.returncode != 0 and log.read_bytes().count(b"\n") < 300:
+            if job.returncode != 0 and log.read_bytes().count(b"\n") < STEPS:
                 return err
             shutil.rmtree(self.folder / name)
         self.fail("ten runs were over before the signal")
 
     def test_interrupted(self):
         """Killed or asked to end, whichever rank it is: the run goes on to the same weights, in any number of ranks."""
-        self.pretrain(0, *PLAN, "--steps", 300, "-o", "alone")
+        self.pretrain(0, *PLAN, "--steps", STEPS, "-o", "alone")
         expected = self.outcome("alone")
         for name, rank, number, resumed in (("a", 1, signal.SIGKILL, 2), ("b", 0, signal.SIGKILL, 0),
                                             ("c", 2, signal.SIGTERM, 4), ("d", 0, signal.SIGTERM, 3)):
             with self.subTest(name):
                 err = self.broken(name, rank, number)
                 if number == signal.SIGTERM:
-                    self.assertRegex(err, r"stopped after step \d+ of 300; this goes on: ldar pretrain --resume")
+                    self.assertRegex(err, rf"stopped after step \d+ of {STEPS}; this goes on: ldar pretrain --resume")
                 self.pretrain(resumed, "--resume", name, "-@", 1)
                 self.assertEqual(self.outcome(name), expected)
 
