@@ -66,9 +66,11 @@ class Interrupt(Case):
     def test_folder_of_a_rehearsal(self):
         """
         Where a dry run tries its output, outside of the current folder. The run may meet the folder gone before it
-        ends itself: nothing is said of that. When it does is a matter of chance, hence several turns.
+        ends itself: nothing is said of that. When it does is a matter of chance, hence several turns; some may be over
+        too soon.
         """
         write_fasta("a.fa", [("a", dna(300000))])
+        caught = 0
         for _ in range(5):
             process = self.start("logits", "-m", TINY, "a.fa", "-o", "out.npy", "--dry-run", stdout=subprocess.DEVNULL)
             files = []
@@ -76,9 +78,11 @@ class Interrupt(Case):
                 files = list(Path("/tmp").glob(f"ldar-??????/out.tmp.{process.pid}.*"))
             process.terminate()
             _, error = process.communicate(timeout=60)
-            self.assertTrue(files, "ended before it could be interrupted")
-            self.assertEqual((process.returncode, error), (-signal.SIGTERM, b""))
-            self.assertFalse(files[0].parent.exists())
+            self.assertIn(process.returncode, (0, -signal.SIGTERM), error)
+            self.assertEqual(error, b"")
+            self.assertFalse(any(path.parent.exists() for path in files))
+            caught += process.returncode == -signal.SIGTERM
+        self.assertGreater(caught, 0)
 
     def test_folders_and_links(self):
         outside = Path("real")
