@@ -20,6 +20,7 @@ void messages_begin(const char *command, enum loudness loudness);
 #define PRINTF_LIKE
 #endif
 
+/* Does not return while a signal is ending the program (interrupt_settle): the error may be of its making. */
 void say_error(const char *format, ...) PRINTF_LIKE;
 void say_warning(const char *format, ...) PRINTF_LIKE;
 void say_note(const char *format, ...) PRINTF_LIKE;   /* unless quiet */

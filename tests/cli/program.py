@@ -26,6 +26,7 @@ TINY = GOLDEN / "tiny.safetensors"
 TINY_WIDTH = 64
 SHIPPED = SOURCE / "models" / "ldar-2m.safetensors"
 SEED = int(os.environ.get("LDAR_TEST_SEED", "1"))
+CHECK_FULL = bool(os.environ.get("LDAR_CHECK_FULL"))  # what slow builds leave out runs in them, too
 
 # What started the tests may have been told to ignore these, as nohup does; the program would ignore them too.
 for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
@@ -41,19 +42,21 @@ def is_sanitized():
     return b"__asan_init" in Path(PROGRAM[-1]).read_bytes()
 
 
+def is_emulated():
+    return len(PROGRAM) > 1
+
+
 def plain_build_only(test):
     """
     Of a test that checks numbers or repeats what others do: sanitizers, which make it ten times as long, see its code
     in those others. LDAR_CHECK_FULL=1: in every build.
     """
-    needless = is_sanitized() and not os.environ.get("LDAR_CHECK_FULL")
-    return unittest.skipIf(needless, "the sanitizers see this code in other tests")(test)
+    return unittest.skipIf(is_sanitized() and not CHECK_FULL, "the sanitizers see this code in other tests")(test)
 
 
 def native_only(test):
     """Of a test of what no instruction set changes: under an emulator, unless LDAR_CHECK_FULL=1, it is left out."""
-    needless = len(PROGRAM) > 1 and not os.environ.get("LDAR_CHECK_FULL")
-    return unittest.skipIf(needless, "the same on every instruction set")(test)
+    return unittest.skipIf(is_emulated() and not CHECK_FULL, "the same on every instruction set")(test)
 
 
 def environment(**changes):

@@ -497,13 +497,14 @@ class Files(Score):
         rows.sort(key=lambda row: row[1])
         plain = vcf("v.vcf", rows, self.contigs).read_bytes()
         whole = bgzf(plain, 1000)
+        middle = len(whole) // 2
         score = ["score", "-q", "-m", TINY, "-f", "g.fa", *UNMASKED]
-        for cut in [whole[:-28], whole[:-40], whole[: len(whole) // 2]]:
+        for cut in [whole[:-28], whole[:-40], whole[:middle]]:
             Path("cut.vcf.gz").write_bytes(cut)
             for output in ["o.vcf", "o.vcf.gz"]:
                 self.fails(1, "cut off or damaged", *score, "cut.vcf.gz", "-o", output)
             self.fails(1, "standard input: .*cut off or damaged", *score, "-", "-o", "o.vcf", input=cut)
-        Path("bad.vcf.gz").write_bytes(whole[:3000] + b"\xff" * 20 + whole[3020:])
+        Path("bad.vcf.gz").write_bytes(whole[:middle] + b"\xff" * 20 + whole[middle + 20 :])
         self.fails(1, "cut off or damaged", *score, "bad.vcf.gz", "-o", "o.vcf")
         self.score("v.vcf", "-q", *UNMASKED, "-o", "whole.bcf")
         data = Path("whole.bcf").read_bytes()
